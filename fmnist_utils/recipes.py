@@ -1,0 +1,207 @@
+"""What changes a number: the frozen `Recipe`, the named recipes of the series, the profiles."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from fmnist_utils.errors import BadInputError, unknown
+
+Profile = Literal["smoke", "quick", "full"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+
+
+_KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "a name"),
+}
+_OPTIONS = (Mapping, "a mapping of builder arguments")
+_LOWER_BOUNDS = {"epochs": 1, "batch_size": 1, "seed": 0, "train_size": 10}
+
+
+def _check(name: str, kind: Any, value: object) -> None:
+    """Raise BadInputError unless a field's value is of its kind and range."""
+    if typing.get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise unknown(name, value, get_args(kind))
+        return
+    accepted, expected = _KINDS.get(kind, _OPTIONS)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        raise BadInputError(f"Recipe field {name} takes {expected}; received {value!r}.")
+    if name == "learning_rate" and not 0 < typing.cast(float, value) < float("inf"):
+        raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
+    lowest = _LOWER_BOUNDS.get(name)
+    if lowest is not None and typing.cast(int, value) < lowest:
+        raise BadInputError(f"{name} must be at least {lowest}; received {value!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training comes to, and nothing else.
+
+    Parameters
+    ----------
+    model : str
+        Name of a builder in `fmnist_utils.models.MODELS`.
+    options : mapping
+        Arguments of that builder, such as ``{"filters": [32, 64]}``.
+    epochs, batch_size : int
+        Passes over the training images, and images an update.
+    optimizer : {"adam", "rmsprop", "sgd"}
+        ``sgd`` is with Nesterov momentum 0.9.
+    learning_rate : float
+        At the start of the schedule.
+    schedule : {"constant", "cosine"}
+        ``cosine`` falls to zero at the last update (Loshchilov and Hutter, arXiv 1608.03983).
+    precision : {"float32", "mixed_bfloat16"}
+        Keras's dtype policy of that name.
+    deterministic : bool
+        Kernels whose results repeat bit by bit on one machine, at some cost in speed.
+    seed : int
+        Of initial weights, order of the images and dropout.
+    dataset : {"fashion_mnist", "mnist", "sketches"}
+        Where the images come from.
+    train_size : int
+        Images trained on; 55,000 is all but the 5,000 for validation.
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    deterministic: bool = False
+    seed: int = 0
+    dataset: Literal["fashion_mnist", "mnist", "sketches"] = "fashion_mnist"
+    train_size: int = 55_000
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(Recipe).items():
+            _check(name, kind, getattr(self, name))
+
+    def to_json(self) -> str:
+        """Return the recipe as JSON with sorted keys: equal recipes give equal text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Return the recipe that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+RECIPES = types.MappingProxyType(
+    {
+        # Notebook 02. Expect 0.895 on validation images, after two minutes on two cores.
+        "dense": Recipe(model="dense", options={"units": [512]}, epochs=20, schedule="cosine"),
+        # Notebook 03: the classic network of this field, as it is usually trained.
+        "cnn": Recipe(model="cnn", batch_size=32),
+        # Notebook 03: the same recipe for twice as many layers of each width.
+        "cnn_deep": Recipe(
+            model="cnn",
+            options={"filters": [[32, 32], [64, 64]], "units": [128]},
+            batch_size=32,
+        ),
+    }
+)
+
+
+def get(name: str) -> Recipe:
+    """Return a named recipe of the series.
+
+    Raises
+    ------
+    BadInputError
+        If there is no recipe of that name.
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def name_of(recipe: Recipe) -> str:
+    """Return the name of the first recipe of the series with the same network, or the model's."""
+    for name, known in RECIPES.items():
+        if (known.model, known.options) == (recipe.model, recipe.options):
+            return name
+    return recipe.model
+
+
+def override(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return the recipe with some fields changed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe to start from; it stays as it is.
+    **changes
+        New values by field name.
+
+    Raises
+    ------
+    BadInputError
+        If a field is unknown, or a value is not of its kind or range.
+    """
+    fields = [f.name for f in dataclasses.fields(Recipe)]
+    for name in changes:
+        if name not in fields:
+            raise unknown("recipe field", name, fields)
+    return dataclasses.replace(recipe, **changes)
+
+
+def parse_changes(assignments: list[str]) -> dict[str, Any]:
+    """Return the changes that ``field=value`` texts ask for.
+
+    Parameters
+    ----------
+    assignments : list of str
+        Such as ``["epochs=3", "optimizer=sgd", 'options={"units": [64]}']``; a value is read as
+        JSON, and as plain text where it is none.
+
+    Raises
+    ------
+    BadInputError
+        If a text has no ``=``.
+    """
+    changes = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise BadInputError(f"{assignment!r} is not of the form field=value, as in epochs=3.")
+        try:
+            changes[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[name.strip()] = value
+    return changes
+
+
+def for_profile(recipe: Recipe, profile: str) -> Recipe:
+    """Return the recipe cut down to a profile.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe as it is meant.
+    profile : {"smoke", "quick", "full"}
+        ``smoke``: 2,000 images, one epoch: does it run? ``quick``: all images, at most three
+        epochs. ``full``: the recipe itself.
+    """
+    check_profile(profile)
+    if profile == "smoke":
+        return override(recipe, epochs=1, train_size=min(recipe.train_size, 2_000))
+    if profile == "quick":
+        return override(recipe, epochs=min(recipe.epochs, 3))
+    return recipe
+
+
+def check_profile(profile: str) -> None:
+    """Raise BadInputError unless the profile is one of `PROFILES`."""
+    if profile not in PROFILES:
+        raise unknown("profile", profile, PROFILES)

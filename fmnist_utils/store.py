@@ -1,0 +1,175 @@
+"""`get_or_train`: load the trained run of a recipe, or train it and keep it."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from fmnist_utils import data, evaluation, paths, recipes, results, training
+from fmnist_utils.errors import FailureError
+from fmnist_utils.recipes import Recipe
+
+# Part of every run's key: raise it when training changes what a recipe comes to.
+FORMAT = 1
+_FILES = ("model.keras", "recipe.json", "history.csv", "metrics.json", "environment.json")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained recipe, as it lies in its folder.
+
+    Parameters
+    ----------
+    folder : Path
+        ``<name>-<12 hex>`` in the runs folder.
+    """
+
+    folder: Path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe that was trained."""
+        return Recipe.from_json((self.folder / "recipe.json").read_text())
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The trained model."""
+        return keras.models.load_model(self.folder / "model.keras")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch, as in `training.Trained`."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics on the validation images, ``parameters`` and ``train_seconds``."""
+        return dict(json.loads((self.folder / "metrics.json").read_text()))
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probabilities of the ten classes, float32 of shape (n, 10).
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, 28, 28), uint8
+            0 is background.
+        """
+        return np.asarray(self.model.predict(images, batch_size=500, verbose=0))
+
+
+def key(recipe: Recipe) -> str:
+    """Return the 12 hex digits that stand for a recipe, its data and the format of runs."""
+    identity = {
+        "format": FORMAT,
+        "recipe": dataclasses.asdict(recipe),
+        "data": data.hashes(recipe.dataset),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def find(recipe: Recipe) -> Run | None:
+    """Return the finished run of a recipe, or None.
+
+    Raises
+    ------
+    FailureError
+        If its folder is there but lacks a file.
+    """
+    for folder in paths.runs_dir().glob(f"*-{key(recipe)}"):
+        missing = [name for name in _FILES if not (folder / name).exists()]
+        if missing:
+            raise FailureError(
+                f"Run {folder} lacks {', '.join(missing)}: delete the folder to train it again."
+            )
+        return Run(folder)
+    return None
+
+
+def get_or_train(recipe: Recipe, *, verbose: bool = True) -> Run:
+    """Return the trained run of a recipe, training it if it is not there yet.
+
+    A run appears under its name only when it is complete. An interrupted training, even by
+    ``kill -9``, goes on after the last epoch that it finished. Two processes that want the same
+    run train it once.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to train; its seed is part of it.
+    verbose : bool
+        Print what happens, one line an epoch.
+
+    Raises
+    ------
+    FailureError
+        If the data cannot be had, or the runs folder cannot be written.
+    """
+    run = find(recipe)
+    if run is not None:
+        return run
+    name = f"{recipes.name_of(recipe)}-{key(recipe)}"
+    partial = paths.runs_dir() / ".partial" / key(recipe)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        with _only_one(partial.with_suffix(".lock"), name, verbose=verbose):
+            return find(recipe) or _train(recipe, name, partial, verbose=verbose)
+    except OSError as error:
+        raise FailureError(
+            f"Cannot write the run into {paths.runs_dir()} ({error}): make room or make it "
+            "writable, or set FMNIST_RUNS_DIR to another folder."
+        ) from error
+
+
+def _only_one(path: Path, name: str, *, verbose: bool) -> FileLock:
+    """Return the lock of a run, held; the system frees it when its process dies."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(blocking=False).lock
+    except Timeout:
+        if verbose:
+            print(f"Another process is training {name}; waiting for it.")
+        return lock.acquire().lock
+
+
+def _train(recipe: Recipe, name: str, partial: Path, *, verbose: bool) -> Run:
+    training_data = data.load_training(recipe.dataset, train_size=recipe.train_size)
+    if verbose:
+        print(f"Training {name} on {len(training_data.train.images):,} images.")
+    checkpoints = partial / "checkpoints"
+    try:
+        trained = training.train(recipe, training_data, checkpoint_dir=checkpoints, verbose=verbose)
+    except KeyboardInterrupt:
+        print(f"Interrupted: what was trained of {name} is kept; run it again to go on.")
+        raise
+    finished = partial / name
+    shutil.rmtree(finished, ignore_errors=True)
+    finished.mkdir()
+    _write(recipe, trained, training_data.validation, finished)
+    finished.rename(paths.runs_dir() / name)
+    shutil.rmtree(partial)
+    return Run(paths.runs_dir() / name)
+
+
+def _write(
+    recipe: Recipe, trained: training.Trained, validation: data.Labelled, folder: Path
+) -> None:
+    trained.model.save(folder / "model.keras")
+    (folder / "recipe.json").write_text(recipe.to_json())
+    trained.history.to_csv(folder / "history.csv", index=False)
+    metrics = {
+        **evaluation.metrics(validation.labels, Run(folder).predict(validation.images)),
+        "parameters": trained.model.count_params(),
+        "train_seconds": float(trained.history["seconds"].sum()),
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    (folder / "environment.json").write_text(json.dumps(results.environment(), indent=2))
