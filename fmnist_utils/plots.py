@@ -5,6 +5,7 @@ alone: lines differ in dash and marker, bars and cells carry their numbers.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_utils.errors import BadInputError
@@ -104,7 +106,7 @@ def learning_curves(
         )
     unit = " (nats)" if measure == "loss" else ""
     ax.set(xlabel="epoch", ylabel=f"{measure}{unit}", title=f"{measure.capitalize()} by epoch")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend(fontsize=7)
     return ax
 
@@ -138,19 +140,26 @@ def confusion_matrix(counts: pd.DataFrame, *, title: str, ax: Axes | None = None
     return ax
 
 
-def class_counts(counts: Mapping[str, ArrayLike], *, ax: Axes | None = None) -> Axes:
+def class_counts(
+    counts: Mapping[str, ArrayLike],
+    *,
+    names: Sequence[str] = CLASS_NAMES,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw how many images each class has in each split, side by side.
 
     Parameters
     ----------
     counts : mapping of str to array_like of shape (10,)
         By the split's name.
+    names : sequence of str
+        Of the classes.
     ax : Axes, optional
         Where to draw.
     """
     ax = ax or plt.subplots(figsize=(7, 3))[1]
     table = pd.DataFrame(
-        {name: np.asarray(values) for name, values in counts.items()}, index=list(CLASS_NAMES)
+        {name: np.asarray(values) for name, values in counts.items()}, index=list(names)
     )
     bars = table.plot.bar(ax=ax, color=COLOURS[: len(counts)], width=0.8, edgecolor="black")
     for container in bars.containers:
@@ -188,3 +197,245 @@ def probability_bars(
     axes[1].set_title(f"{CLASS_NAMES[predicted]} {probabilities[predicted]:.0%}", fontsize=8)
     axes[1].tick_params(labelsize=6)
     axes[1].invert_yaxis()
+
+
+def lines(
+    series: "Mapping[str, pd.Series[float]]",
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    log_x: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one line a series, each with its own dash, marker and colour.
+
+    Parameters
+    ----------
+    series : mapping of str to pandas.Series
+        By the name for the legend; the index is x, the values are y.
+    xlabel, ylabel, title : str
+        Texts of the figure, with units.
+    log_x : bool
+        Whether x is on a logarithmic axis.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3.2))[1]
+    for number, (name, values) in enumerate(series.items()):
+        ax.plot(
+            values.index.to_numpy(),
+            values.to_numpy(),
+            label=name,
+            color=COLOURS[number % 10],
+            linestyle=DASHES[number % 4],
+            marker=MARKERS[number % 10],
+            markersize=5,
+        )
+    if log_x:
+        ax.set_xscale("log")
+    ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if len(series) > 1:
+        ax.legend(fontsize=7)
+    return ax
+
+
+def weight_grid(
+    weights: ArrayLike,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 10,
+    size: float = 0.75,
+    title: str | None = None,
+) -> Figure:
+    """Draw weights as pictures: white speaks for, black against, mid-grey is zero.
+
+    Parameters
+    ----------
+    weights : array_like of shape (n, height, width)
+        Each picture is scaled by its own largest weight.
+    titles, columns, size, title
+        As for `image_grid`.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
+    scaled = weights / np.where(largest > 0, largest, 1)
+    figure = image_grid(scaled, titles, columns=columns, size=size, title=title)
+    for ax in figure.axes:
+        for image in ax.images:
+            image.set(cmap="gray", clim=(-1, 1))
+    return figure
+
+
+def class_grid(
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    columns: int = 10,
+    names: Sequence[str] = CLASS_NAMES,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the first images of each class, a row a class, with the class names beside the rows.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, height, width)
+        0 is background.
+    labels : array_like of shape (n,)
+        Classes as places in `names`.
+    columns : int
+        Images a class; a class that has fewer leaves white places.
+    names : sequence of str
+        Of the classes.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(7, 6.4))[1]
+    images, labels = np.asarray(images), np.asarray(labels)
+    height, width = images.shape[1] + 2, images.shape[2] + 2  # two white pixels between images
+    canvas = np.zeros((len(names) * height, columns * width), images.dtype)
+    for label in range(len(names)):
+        for column, image in enumerate(images[labels == label][:columns]):
+            top, left = label * height + 1, column * width + 1
+            canvas[top : top + height - 2, left : left + width - 2] = image
+    ax.imshow(canvas, cmap="gray_r")
+    ax.set_yticks((np.arange(len(names)) + 0.5) * height, names, fontsize=10)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title("The classes", fontsize=11)
+    return ax
+
+
+def class_heatmap(
+    values: pd.DataFrame, *, title: str, unit: str, fmt: str = ".0f", ax: Axes | None = None
+) -> Axes:
+    """Draw what is measured between two classes, each pair once; the smaller the darker.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        Classes by classes, symmetric.
+    title, unit : str
+        What was measured, and in what.
+    fmt : str
+        How the numbers in the cells are written.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(6.2, 5))[1]
+    below = values.iloc[1:, :-1]
+    sns.heatmap(
+        below,
+        mask=np.triu(np.ones(below.shape, bool), k=1),
+        annot=True,
+        fmt=fmt,
+        cmap="Greys_r",
+        cbar_kws={"label": unit},
+        annot_kws={"fontsize": 8},
+        ax=ax,
+    )
+    ax.set(title=title, xlabel="", ylabel="")
+    return ax
+
+
+def projection(
+    positions: ArrayLike,
+    labels: ArrayLike,
+    *,
+    title: str,
+    names: Sequence[str] = CLASS_NAMES,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw points in the plane, a colour and marker a class, with the names at the class centres.
+
+    Parameters
+    ----------
+    positions : array_like of shape (n, 2)
+        Where the projection puts each image.
+    labels : array_like of shape (n,)
+        Classes as places in `names`.
+    title : str
+        Which projection of what.
+    names : sequence of str
+        Of the classes.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(5.5, 5))[1]
+    positions, labels = np.asarray(positions), np.asarray(labels)
+    for label in np.unique(labels):
+        across, up = positions[labels == label].T
+        marker, colour = MARKERS[label % 10], COLOURS[label % 10]
+        ax.scatter(across, up, s=9, marker=marker, color=colour, linewidths=0, alpha=0.6)
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    centres = np.array([_medoid(positions[labels == label]) for label in np.unique(labels)])
+    places = low + (high - low) * _apart((centres - low) / (high - low))
+    for label, centre, place in zip(np.unique(labels), centres, places, strict=True):
+        ax.annotate(
+            names[label],
+            centre,
+            place,
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": COLOURS[label % 10]},
+            arrowprops={"arrowstyle": "-", "lw": 0.8},
+        )
+    ax.set(title=title, xticks=[], yticks=[])
+    return ax
+
+
+def thumbnail_map(
+    positions: ArrayLike, images: ArrayLike, *, title: str, cells: int = 24, ax: Axes | None = None
+) -> Axes:
+    """Draw images where a projection puts them, one for each cell of a grid.
+
+    Parameters
+    ----------
+    positions : array_like of shape (n, 2)
+        Where the projection puts each image.
+    images : array_like of shape (n, height, width)
+        0 is background.
+    title : str
+        Which projection of what.
+    cells : int
+        Images that fit side by side; each cell shows the one that is nearest to its middle.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(7, 7.2))[1]
+    positions, images = np.asarray(positions, float), np.asarray(images)
+    height, width = images.shape[1:]
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    scaled = (positions - low) / (high - low) * (cells - 1e-6)
+    cell = scaled.astype(int)
+    off_centre = np.linalg.norm(scaled - cell - 0.5, axis=1)
+    canvas = np.zeros((cells * height, cells * width), images.dtype)
+    for place in np.argsort(-off_centre):  # the nearest to the middle is drawn last
+        left, top = cell[place, 0] * width, (cells - 1 - cell[place, 1]) * height
+        canvas[top : top + height, left : left + width] = images[place]
+    ax.imshow(canvas, cmap="gray_r")
+    ax.set(title=title, xticks=[], yticks=[])
+    return ax
+
+
+def _medoid(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the point with the smallest sum of distances to the others: it lies among them."""
+    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
+    medoid: NDArray[np.floating] = points[distances.sum(axis=1).argmin()]
+    return medoid
+
+
+def _apart(places: NDArray[np.floating], room: tuple[float, float] = (0.2, 0.06)) -> NDArray[Any]:
+    """Move places in the unit square up and down until their labels do not cover each other."""
+    places = places.copy()
+    for _ in range(200):
+        for i in range(len(places)):
+            for j in range(i):
+                across, up = places[i] - places[j]
+                if abs(across) < room[0] and abs(up) < room[1]:
+                    push = 0.25 * (room[1] - abs(up)) + 1e-3
+                    places[i, 1] += push if up >= 0 else -push
+                    places[j, 1] -= push if up >= 0 else -push
+    return places

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -103,14 +103,18 @@ RECIPES = types.MappingProxyType(
         "dense": Recipe(model="dense", options={"units": [512]}, epochs=20, schedule="cosine"),
         # Notebook 03: the classic network of this field, as it is usually trained.
         "cnn": Recipe(model="cnn", batch_size=32),
-        # Notebook 03: the same recipe for twice as many layers of each width.
+        # Notebook 03: a third block and a hidden dense layer, trained in the same way.
         "cnn_deep": Recipe(
             model="cnn",
-            options={"filters": [[32, 32], [64, 64]], "units": [128]},
+            options={"filters": [[32], [64], [128]], "units": [128]},
             batch_size=32,
         ),
     }
 )
+
+
+# The notebook that tells of each recipe.
+TAUGHT_IN = types.MappingProxyType({"dense": "02_dense", "cnn": "03_cnn", "cnn_deep": "03_cnn"})
 
 
 def get(name: str) -> Recipe:
@@ -156,12 +160,12 @@ def override(recipe: Recipe, **changes: Any) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def parse_changes(assignments: list[str]) -> dict[str, Any]:
+def parse_changes(assignments: Sequence[str]) -> dict[str, Any]:
     """Return the changes that ``field=value`` texts ask for.
 
     Parameters
     ----------
-    assignments : list of str
+    assignments : sequence of str
         Such as ``["epochs=3", "optimizer=sgd", 'options={"units": [64]}']``; a value is read as
         JSON, and as plain text where it is none.
 

@@ -1,0 +1,51 @@
+# make run and make test set up everything they need, in a virtual environment of their own.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export JUPYTER_PREFER_ENV_PATH := 1
+
+# Where the data lies beside the checkout, nothing is downloaded.
+ifneq ($(wildcard ../shared/keras),)
+export KERAS_HOME ?= $(abspath ../shared/keras)
+endif
+
+.PHONY: help run test check unit notebooks lab bench lock
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/installed  ## Run the notebooks (profile quick) into runs/series/quick
+	$(BIN)/fmnist run --profile quick
+
+test: check unit notebooks  ## All checks: style, types, layers, unit tests, notebooks (profile smoke)
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+unit: $(VENV)/installed
+	$(BIN)/python -m pytest tests
+
+notebooks: $(VENV)/installed
+	$(BIN)/fmnist data
+	FMNIST_PROFILE=smoke $(BIN)/python -m pytest --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 notebooks
+
+lab: $(VENV)/installed  ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/installed  ## Measure speeds side by side
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable -s
+
+lock: $(VENV)/installed  ## Pin every version anew in requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+		"Python %d.%d does not fit: make PYTHON=python3.12, or another from 3.11 to 3.13." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@

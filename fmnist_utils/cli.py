@@ -1,0 +1,199 @@
+"""The command ``fmnist``. What is heavy is imported by the commands that need it."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from fmnist_utils import __version__
+from fmnist_utils.errors import BadInputError, FailureError
+
+PROFILE = click.option(
+    "--profile", default="quick", show_default=True, help="How much to compute: smoke, quick, full."
+)
+SET = click.option(
+    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
+)
+
+
+def main() -> NoReturn:
+    """Run the command; expected errors end in one sentence and exit code 2 or 1."""
+    try:
+        commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BadInputError as error:
+        _end(error, 2)
+    except FailureError as error:
+        _end(error, 1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _end(error: Exception, code: int) -> NoReturn:
+    print(f"fmnist: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def commands() -> None:
+    """Fashion-MNIST, measured: run the notebooks, train and evaluate their recipes."""
+
+
+@commands.command()
+@click.argument("numbers", nargs=-1)
+@PROFILE
+@click.option("--seed", default=0, show_default=True, help="Of everything that is random.")
+@click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for what is executed.")
+@click.option("--publish", is_flag=True, help="Take the outputs of a full run into the checkout.")
+def run(
+    numbers: tuple[str, ...],
+    profile: str,
+    seed: int,
+    parameters: tuple[tuple[str, str], ...],
+    output: Path | None,
+    publish: bool,
+) -> None:
+    """Execute the notebooks with the given NUMBERS, or all of them."""
+    from fmnist_utils import data, notebooks, publishing, recipes
+
+    recipes.check_profile(profile)
+    given = dict(parameters)
+    if publish:
+        publishing.check_publishable(profile, seed, given)
+    chosen = notebooks.select(numbers)
+    # One sentence now is better than a failed notebook later.
+    data.load_training(given.get("dataset", "fashion_mnist"))
+    folder = notebooks.run(numbers, profile=profile, seed=seed, parameters=given, output=output)
+    if publish:
+        publishing.publish([path.stem for path in chosen], folder)
+
+
+@commands.command()
+@click.argument("name")
+@SET
+@click.option("--deterministic", is_flag=True, help="Bit-equal weights, somewhat slower.")
+def train(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
+    """Train the recipe NAME, or find it trained."""
+    from fmnist_utils import lesson, recipes
+
+    changes = recipes.parse_changes(assignments)
+    if deterministic:
+        changes["deterministic"] = True
+    recipe = recipes.override(recipes.get(name), **changes)
+    lesson.import_tensorflow()
+    from fmnist_utils import store
+
+    trained = store.get_or_train(recipe)
+    print(trained.folder)
+    for metric, value in trained.metrics.items():
+        print(
+            f"{metric:<14} {value:,.4f}" if isinstance(value, float) else f"{metric:<14} {value:,}"
+        )
+
+
+@commands.command()
+@click.argument("name")
+@SET
+@click.option("--seeds", default="0,1,2", show_default=True, help="Trained and read one by one.")
+@click.option("--publish", is_flag=True, help="Add to the committed figures/results.json.")
+def evaluate(name: str, assignments: tuple[str, ...], seeds: str, publish: bool) -> None:
+    """Read the test set with the recipe NAME at its last epoch, a seed at a time."""
+    from fmnist_utils import lesson, recipes
+
+    recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
+    if publish and assignments:
+        raise BadInputError(
+            f"A changed recipe is not {name}: leave out --publish, or --set {assignments[0]}."
+        )
+    chosen = _parse_seeds(seeds)
+    lesson.import_tensorflow()
+    from fmnist_utils import benchmark
+
+    variant = ", ".join(assignments) or None
+    benchmark.read_test(name, recipe, chosen, variant=variant, publish=publish)
+
+
+@commands.command()
+@click.option("--split", default="test", show_default=True, help="test or validation.")
+@click.option("--profile", default="full", show_default=True, help="smoke, quick or full.")
+def results(split: str, profile: str) -> None:
+    """Show the published results."""
+    from fmnist_utils import paths, recipes
+    from fmnist_utils import results as measured
+
+    recipes.check_profile(profile)
+    table = measured.leaderboard(
+        measured.read(paths.published_results()), split=split, profile=profile
+    )
+    print(f"No results for split {split}, profile {profile}." if table.empty else _text(table))
+
+
+@commands.command()
+@click.argument("paths_or_names", metavar="[DATASET|PATH]...", nargs=-1)
+@click.option("--download", is_flag=True, help="Download what is missing or damaged.")
+def data(paths_or_names: tuple[str, ...], download: bool) -> None:
+    """Show what data is there, where it came from and whether it verifies.
+
+    Without arguments, both data sets; a PATH is an IDX or CSV file, or a folder of PNGs, that is
+    read and described.
+    """
+    from fmnist_utils import data as datasets
+
+    missing = False
+    for item in paths_or_names or ("fashion_mnist", "mnist"):
+        if Path(item).exists():
+            _describe(Path(item))
+            continue
+        if download:
+            datasets.load_published(item)
+        for status in datasets.status(item):
+            missing |= status.state != "verified"
+            print(f"{item:<14} {status.name:<24} {status.state}  {status.path or ''}")
+    if missing:
+        raise FailureError(
+            "Not all files are there and whole: run fmnist data --download, or set FMNIST_DATA_DIR "
+            "or KERAS_HOME to a folder that has them."
+        )
+
+
+@commands.command()
+def stamp() -> None:
+    """Write the generated text anew: README's table, the notebooks' costs, links and badges."""
+    from fmnist_utils import publishing
+
+    publishing.stamp()
+
+
+def _describe(path: Path) -> None:
+    from fmnist_utils import data as datasets
+    from fmnist_utils.labels import CLASS_NAMES
+
+    if path.is_file() and path.suffix != ".csv":
+        array = datasets.read_idx(path)
+        print(f"{path}: IDX, {array.dtype}, shape {array.shape}, {array.min()} to {array.max()}")
+        return
+    labelled = datasets.read_folder(path) if path.is_dir() else datasets.read_csv(path)
+    print(f"{path}: {len(labelled.labels):,} images of 28x28, no problems")
+    counts = Counter(labelled.labels.tolist())
+    for label, name in enumerate(CLASS_NAMES):
+        print(f"  {name:<12} {counts[label]:>7,}")
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise BadInputError(f"--seeds takes numbers such as 0,1,2; received {text!r}.") from error
+
+
+def _text(table: object) -> str:
+    return table.to_string(index=False)  # type: ignore[attr-defined, no-any-return]
