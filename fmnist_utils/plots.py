@@ -162,10 +162,14 @@ def class_counts(
         {name: np.asarray(values) for name, values in counts.items()}, index=list(names)
     )
     bars = table.plot.bar(ax=ax, color=COLOURS[: len(counts)], width=0.8, edgecolor="black")
-    for container in bars.containers:
+    for container, hatch in zip(bars.containers, ("", "///", "...", "xxx"), strict=False):
         ax.bar_label(container, fontsize=6, rotation=90, padding=2)  # type: ignore[arg-type]
+        for bar in container:
+            bar.set_hatch(hatch)
     ax.set(xlabel="class", ylabel="images", title="Images a class in each split")
-    ax.margins(y=0.2)
+    ax.margins(y=0.25)
+    ax.tick_params(axis="x", rotation=30)
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return ax
 
 
@@ -336,6 +340,7 @@ def class_heatmap(
         ax=ax,
     )
     ax.set(title=title, xlabel="", ylabel="")
+    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
@@ -367,7 +372,7 @@ def projection(
     for label in np.unique(labels):
         across, up = positions[labels == label].T
         marker, colour = MARKERS[label % 10], COLOURS[label % 10]
-        ax.scatter(across, up, s=9, marker=marker, color=colour, linewidths=0, alpha=0.6)
+        ax.scatter(across, up, s=14, marker=marker, color=colour, linewidths=0, alpha=0.7)
     low, high = positions.min(axis=0), positions.max(axis=0)
     centres = np.array([_medoid(positions[labels == label]) for label in np.unique(labels)])
     places = low + (high - low) * _apart((centres - low) / (high - low))
@@ -383,6 +388,7 @@ def projection(
             arrowprops={"arrowstyle": "-", "lw": 0.8},
         )
     ax.set(title=title, xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
     return ax
 
 
@@ -417,6 +423,7 @@ def thumbnail_map(
         canvas[top : top + height, left : left + width] = images[place]
     ax.imshow(canvas, cmap="gray_r")
     ax.set(title=title, xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
     return ax
 
 

@@ -103,11 +103,17 @@ RECIPES = types.MappingProxyType(
         "dense": Recipe(model="dense", options={"units": [512]}, epochs=20, schedule="cosine"),
         # Notebook 03: the classic network of this field, as it is usually trained.
         "cnn": Recipe(model="cnn", batch_size=32),
-        # Notebook 03: a third block and a hidden dense layer, trained in the same way.
+        # Notebook 03: more layers, more filters, and a rate that falls to zero.
         "cnn_deep": Recipe(
             model="cnn",
-            options={"filters": [[32], [64], [128]], "units": [128]},
-            batch_size=32,
+            options={
+                "filters": [[32], [64, 64], [128]],
+                "units": [128],
+                "dense_dropout": 0.3,
+            },
+            epochs=15,
+            batch_size=64,
+            schedule="cosine",
         ),
     }
 )

@@ -2,9 +2,14 @@
 
 import functools
 
+import hypothesis
 import pytest
 
 from fmnist_utils import data
+
+# On a busy machine the first example of a test can take any time: no deadline.
+hypothesis.settings.register_profile("project", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("project")
 
 
 @functools.cache

@@ -1,0 +1,185 @@
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_utils import cli, data, results
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.delenv("FMNIST_FIGURES_DIR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def no_data(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(folders / "keras"))
+    monkeypatch.setenv("FMNIST_DATA_DIR", str(folders / "data"))
+    for name, published in data._PUBLISHED.items():
+        nowhere = published._replace(mirrors=("http://127.0.0.1:9/",))
+        monkeypatch.setitem(data._PUBLISHED, name, nowhere)
+
+
+def fmnist(*arguments: str) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fmnist", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
+        (["run", "77"], "Unknown notebook number '77': choose one of 01"),
+        (["run", "--publish"], "Only a run with profile full"),
+        (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
+        (["train", "cnn", "--set", "epoch=3"], "Unknown recipe field 'epoch': choose one of model"),
+        (["train", "cnn", "--set", "epochs"], "'epochs' is not of the form field=value"),
+        (["evaluate", "cnn", "--seeds", "a"], "--seeds takes numbers such as 0,1,2; received 'a'"),
+        (["evaluate", "cnn", "--set", "epochs=1", "--publish"], "A changed recipe is not cnn"),
+        (["results", "--profile", "fast"], "Unknown profile 'fast'"),
+        (["data", "cifar10"], "'cifar10': choose one of fashion_mnist, mnist, sketches"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fmnist(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (folders / "runs").exists()
+
+
+def test_no_data_and_no_network(
+    no_data: None, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["run", "1"], ["data"], ["train", "dense"]):
+        assert fmnist(*arguments) == 1
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("fmnist: ")
+        assert "FMNIST_DATA_DIR" in last
+    assert not list(folders.glob("runs/dense-*"))
+    assert not list(folders.glob("**/*.ipynb"))
+
+
+def test_data_describes_and_refuses_files(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
+    good = ",".join(["3"] + ["7"] * 784)
+    csv = folders / "some.csv"
+    csv.write_text(f"{header}\n{good}\n")
+    assert fmnist("data", str(csv)) == 0
+    assert "1 images" in capsys.readouterr().out
+    csv.write_text(f"{header}\n{good}\n{good.replace('7,7,7', '7,,7', 1)}\n")
+    assert fmnist("data", str(csv)) == 2
+    error = capsys.readouterr().err
+    assert "row 3" in error
+    assert "pixel2" in error
+
+    png = folders / "pngs" / "Bag" / "large.png"
+    png.parent.mkdir(parents=True)
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(png)
+    assert fmnist("data", str(folders / "pngs")) == 2
+    assert "30x30 pixels instead of 28x28" in capsys.readouterr().err
+
+    idx = folders / "images.gz"
+    whole = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4]))
+    idx.write_bytes(whole)
+    assert fmnist("data", str(idx)) == 0
+    idx.write_bytes(whole[:-9])
+    assert fmnist("data", str(idx)) == 2
+    assert "images.gz" in capsys.readouterr().err
+
+
+SMALL = ("--set", "dataset=sketches", "--set", "train_size=200", "--set", "epochs=1")
+
+
+def test_train_and_evaluate(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fmnist("train", "dense", *SMALL) == 0
+    first = capsys.readouterr().out
+    assert "epoch   1/1" in first
+    assert "accuracy" in first
+    assert fmnist("evaluate", "dense", *SMALL, "--seeds", "0") == 0
+    second = capsys.readouterr().out
+    assert "epoch" not in second  # found trained
+    assert "1,000 sketches test images" in second
+    assert not list(folders.glob("runs/**/results.json"))  # sketches are no result
+
+
+def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
+    weights = []
+    for name in ("one", "two"):
+        code = f"""
+import os
+os.environ["FMNIST_RUNS_DIR"] = {str(folders / name)!r}
+import sys
+sys.argv = ["fmnist", "train", "cnn", "--deterministic", "--set", "seed=5", *{SMALL!r}]
+from fmnist_utils import cli
+cli.main()
+"""
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        (folder,) = (folders / name).glob("cnn-*")
+        assert json.loads((folder / "recipe.json").read_text())["deterministic"] is True
+        from fmnist_utils import store
+
+        weights.append(store.Run(folder).model.get_weights())
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_results_shows_the_published_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fmnist("results", "--split", "nothing") == 0
+    assert "No results for split nothing" in capsys.readouterr().out
+
+
+def test_a_read_of_the_test_set_is_recorded_with_what_was_changed(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sketches = data.load_training("sketches", train_size=200)
+    monkeypatch.setattr(data, "load_training", lambda *_, **__: sketches)
+    monkeypatch.setattr(data, "load_test", lambda *_: data.sketches(50, seed=3))
+    assert fmnist("evaluate", "dense", "--set", "epochs=1", "--seeds", "0,1") == 0
+    (path,) = folders.glob("runs/**/results.json")
+    rows = {row["metric"]: row for row in results.read(path)}
+    assert rows["accuracy"]["seeds"] == [0, 1]
+    assert rows["accuracy"]["variant"] == "epochs=1"
+    assert rows["accuracy"]["notebook"] == "02_dense"
+    assert set(rows) == {"accuracy", "f1_macro", "log_loss"}
+
+
+@pytest.mark.parametrize("code", ["import fmnist_utils", "from fmnist_utils import cli"])
+def test_cheap_imports_stay_cheap(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "fmnist_utils" in imported
+    assert not imported & {"tensorflow", "keras", "sklearn", "matplotlib", "pandas"}
+
+
+def test_import_time() -> None:
+    def seconds() -> float:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import fmnist_utils"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        last = done.stderr.splitlines()[-1]
+        assert last.endswith("fmnist_utils")
+        return int(last.split("|")[1]) / 1e6
+
+    assert min(seconds() for _ in range(3)) < 0.3

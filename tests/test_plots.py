@@ -1,0 +1,80 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from fmnist_utils import data, evaluation, plots
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.labels import CLASS_NAMES
+
+
+@pytest.fixture(autouse=True)
+def _close_figures() -> object:
+    yield
+    plt.close("all")
+
+
+HISTORY = pd.DataFrame(
+    {"epoch": [1, 2], "loss": [2.0, 1.0], "accuracy": [0.5, 0.7], "val_loss": [1.5, 1.2]}
+).assign(val_accuracy=[0.6, 0.65])
+
+
+def test_image_grid_draws_each_image_once() -> None:
+    images = data.sketches(7, seed=0).images
+    figure = plots.image_grid(images, [str(i) for i in range(7)], columns=3)
+    drawn = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in drawn] == [str(i) for i in range(7)]
+    for ax, image in zip(drawn, images, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), image)
+
+
+def test_image_grid_refuses_what_it_cannot_draw() -> None:
+    with pytest.raises(BadInputError, match=r"\(0, 28, 28\)"):
+        plots.image_grid(np.zeros((0, 28, 28)))
+    with pytest.raises(BadInputError, match="got 1 for 2"):
+        plots.image_grid(np.zeros((2, 28, 28)), ["one"])
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "loss"])
+def test_learning_curves_tell_lines_apart_without_colour(measure: str) -> None:
+    ax = plots.learning_curves({"a": HISTORY, "b": HISTORY}, measure=measure)
+    styles = {(line.get_linestyle(), line.get_marker()) for line in ax.lines}
+    assert len(styles) == len(ax.lines) == 4
+    assert ax.get_xlabel() == "epoch"
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), HISTORY[f"val_{measure}"])
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), HISTORY[measure])
+
+
+def test_functions_draw_where_they_are_told() -> None:
+    labels = np.arange(10).repeat(2)
+    counts = evaluation.confusion(labels, np.eye(10)[labels])
+    for draw in (
+        lambda ax: plots.confusion_matrix(counts, title="t", ax=ax),
+        lambda ax: plots.learning_curves({"a": HISTORY}, ax=ax),
+        lambda ax: plots.class_counts({"train": np.arange(10)}, ax=ax),
+    ):
+        ax = plt.subplots()[1]
+        assert draw(ax) is ax
+        assert ax.get_title()
+        assert ax.get_xlabel()
+        assert ax.get_ylabel()
+
+
+def test_confusion_matrix_writes_counts_and_shades_shares() -> None:
+    labels = np.array([0, 0, 0, 1])
+    predicted = np.array([0, 0, 1, 1])
+    ax = plots.confusion_matrix(evaluation.confusion(labels, np.eye(10)[predicted]), title="t")
+    texts = [text.get_text() for text in ax.texts]
+    assert texts[:2] == ["2", "1"]
+    shares = ax.collections[0].get_array()
+    assert shares.ravel()[0] == pytest.approx(2 / 3)
+
+
+def test_probability_bars_mark_the_true_class() -> None:
+    axes = plt.subplots(1, 2)[1]
+    plots.probability_bars(
+        np.zeros((28, 28), np.uint8), np.linspace(0, 0.2, 10), truth=3, axes=axes
+    )
+    hatched = [i for i, bar in enumerate(axes[1].patches) if bar.get_hatch()]
+    assert hatched == [3]
+    assert axes[0].get_title() == f"{CLASS_NAMES[3]}\nwrong"

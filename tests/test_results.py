@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist_utils import results
+from fmnist_utils.errors import BadInputError, FailureError
+
+STUDY = results.Study(
+    notebook="03_cnn", recipe="cnn", dataset="fashion_mnist", split="test", profile="full"
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "figures" / "results.json"
+
+
+def test_a_row_grows_seed_by_seed_whatever_their_order(path: Path) -> None:
+    for seed, value in [(2, 0.93), (0, 0.91), (1, 0.92)]:
+        results.record(path, STUDY, {"accuracy": value}, seed=seed, train_seconds=10.0 + seed)
+    (row,) = results.read(path)
+    assert row["seeds"] == [0, 1, 2]
+    assert row["values"] == [0.91, 0.92, 0.93]
+    assert row["train_seconds"] == [10, 11, 12]
+    assert row["mean"] == pytest.approx(0.92)
+    assert row["std"] == pytest.approx(0.01)
+    # Student's t for two degrees of freedom: 4.3027
+    assert row["ci95"] == pytest.approx([0.92 - 4.3027 * 0.01 / 3**0.5, 0.92 + 0.024842], abs=1e-5)
+    assert set(row) == {
+        *("notebook", "recipe", "dataset", "split", "metric", "profile", "seeds", "values"),
+        *("mean", "std", "ci95", "parameters", "train_seconds", "variant", "versions", "machine"),
+    }
+
+
+def test_measuring_a_seed_again_replaces_it(path: Path) -> None:
+    for value in (0.5, 0.6):
+        results.record(path, STUDY, {"accuracy": value}, seed=0)
+    (row,) = results.read(path)
+    assert row["values"] == [0.6]
+    assert (row["std"], row["ci95"]) == (None, None)
+
+
+def test_rows_are_sorted_and_kept_apart(path: Path) -> None:
+    other = results.Study(**{**vars(STUDY), "notebook": "02_dense", "recipe": "dense"})
+    tta = results.Study(**{**vars(STUDY), "variant": "tta"})
+    for study in (tta, STUDY, other):
+        results.record(path, study, {"f1_macro": 0.9, "accuracy": 0.9}, seed=0)
+    rows = results.read(path)
+    assert [(r["notebook"], r["variant"], r["metric"]) for r in rows] == [
+        ("02_dense", None, "accuracy"),
+        ("02_dense", None, "f1_macro"),
+        ("03_cnn", None, "accuracy"),
+        ("03_cnn", None, "f1_macro"),
+        ("03_cnn", "tta", "accuracy"),
+        ("03_cnn", "tta", "f1_macro"),
+    ]
+
+
+def test_merging_keeps_the_seeds_of_both(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    results.record(ours, STUDY, {"accuracy": 0.9}, seed=0)
+    results.record(ours, STUDY, {"accuracy": 0.8}, seed=1)
+    results.record(theirs, STUDY, {"accuracy": 0.85}, seed=1)
+    results.merge(theirs, ours)
+    (row,) = results.read(ours)
+    assert row["values"] == [0.9, 0.85]
+
+
+def test_sketches_are_never_recorded(path: Path) -> None:
+    sketches = results.Study(**{**vars(STUDY), "dataset": "sketches"})
+    with pytest.raises(BadInputError, match="sketches"):
+        results.record(path, sketches, {"accuracy": 0.9}, seed=0)
+    assert not path.exists()
+
+
+def test_damaged_results_are_named_and_stay(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("[{")
+    with pytest.raises(FailureError, match=r"results\.json is not JSON"):
+        results.record(path, STUDY, {"accuracy": 0.9}, seed=0)
+    assert path.read_text() == "[{"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path) -> None:
+    results.record(path, STUDY, {"accuracy": 0.9}, seed=0)
+    before = path.read_text()
+    with pytest.raises(FailureError, match="No space"), results.replacing(path) as unfinished:
+        unfinished.write_text("half")
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == before
+    assert [p.name for p in path.parent.iterdir() if ".lock" not in p.name] == ["results.json"]
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
+def test_interval_is_around_the_mean(values: list[float]) -> None:
+    spread = results.spread(values)
+    low, high = spread["ci95"]
+    assert low <= spread["mean"] <= high
+    assert spread["mean"] == pytest.approx(np.mean(values))
+
+
+def test_leaderboard_shows_the_best_first_with_its_interval(path: Path) -> None:
+    other = results.Study(**{**vars(STUDY), "recipe": "cnn_deep"})
+    for seed, values in enumerate([(0.90, 0.93), (0.92, 0.94)]):
+        for study, value in zip((STUDY, other), values, strict=True):
+            metrics = {"accuracy": value, "f1_macro": value - 0.01}
+            results.record(path, study, metrics, seed=seed, parameters=50_186, train_seconds=60)
+    table = results.leaderboard(results.read(path))
+    assert table["recipe"].tolist() == ["cnn_deep", "cnn"]
+    assert table["accuracy (%)"][1] == "91.00 ± 12.71"  # t = 12.706 for one degree of freedom
+    assert table["macro F1 (%)"][0] == "92.50 ± 6.35"
+    assert table["parameters"][0] == "50,186"
+    assert results.leaderboard(results.read(path), profile="quick").empty
+    assert results.markdown_table(table).splitlines()[1] == "|" + " --- |" * 7
+
+
+def test_figure_is_the_same_file_for_the_same_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        figure, ax = plt.subplots()
+        ax.plot([1, 2])
+        results.save_figure(figure, tmp_path / name)
+        plt.close(figure)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_environment_can_be_written_as_json() -> None:
+    environment = json.loads(json.dumps(results.environment()))
+    assert set(environment["versions"]) >= {"python", "tensorflow", "keras"}
+    assert environment["machine"]["processor"]

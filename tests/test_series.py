@@ -1,0 +1,132 @@
+"""The committed notebooks, figures and README: whole, executed, and in step with each other."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from fmnist_utils import publishing
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def _cells(path: Path, tag: str | None = None) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [c for c in cells if tag is None or tag in c.metadata.get("tags", [])]
+
+
+@each_notebook
+def test_every_cell_was_executed_without_error(path: Path) -> None:
+    for cell in _cells(path):
+        if cell.cell_type == "code" and "skip-execution" not in cell.metadata.get("tags", []):
+            assert cell.execution_count is not None, cell.source
+            assert all(output.output_type != "error" for output in cell.outputs)
+
+
+@each_notebook
+def test_published_outputs_are_of_a_full_run(path: Path) -> None:
+    printed = [o.text for c in _cells(path) for o in c.get("outputs", []) if "text" in o]
+    assert any(text.startswith("profile full") for text in printed)
+
+
+@each_notebook
+def test_parameters_are_literals(path: Path) -> None:
+    (cell,) = _cells(path, "parameters")
+    names = []
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+        names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    assert {"profile", "seed", "dataset"} <= set(names)
+    assert 'profile = "quick"' in cell.source
+
+
+@each_notebook
+def test_install_cell_is_skipped_by_papermill_and_nbval(path: Path) -> None:
+    (cell,) = _cells(path, "install")
+    assert {"skip-execution", "nbval-skip"} <= set(cell.metadata["tags"])
+
+
+@each_notebook
+def test_nothing_that_churns_is_committed(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert not {"widgets", "papermill"} & set(notebook.metadata)
+    assert not any("papermill" in cell.metadata for cell in notebook.cells)
+    assert path.stat().st_size < 3 * 2**20
+
+
+@each_notebook
+def test_figures_have_alt_text_and_a_file(path: Path) -> None:
+    pictures = 0
+    for cell in _cells(path):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                pictures += 1
+                assert len(output.metadata["image/png"]["alt"]) > 20
+    assert pictures == len(list((ROOT / "figures" / path.stem).glob("*.png"))) > 0
+
+
+@each_notebook
+def test_links_lead_somewhere(path: Path) -> None:
+    text = "\n".join(cell.source for cell in _cells(path) if cell.cell_type == "markdown")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+    assert "[Contents](../README.md)" in text
+
+
+def test_readme_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_generated_text_is_up_to_date() -> None:
+    for path, text in publishing.stamped().items():
+        assert path.read_text() == text, f"{path.name} is stale: run fmnist stamp"
+
+
+def _table_cell(path: Path) -> int:
+    """Return the place of the first cell with a compared number in its output."""
+    for place, cell in enumerate(_cells(path)):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            continue
+        for output in cell.get("outputs", []):
+            if re.search(r"\d{2}", output.get("text", "")):
+                return place
+    raise AssertionError(f"{path.name} compares no number")
+
+
+@pytest.mark.real_data
+@each_notebook
+def test_nbval_notices_an_altered_number(path: Path, tmp_path: Path) -> None:
+    """A copy cut after its first compared number passes; with a digit altered it fails."""
+    place = _table_cell(path)
+    whole = nbformat.read(path, as_version=4)
+    whole.cells = whole.cells[: place + 1]
+    altered = nbformat.from_dict(json.loads(nbformat.writes(whole)))
+    (output,) = [o for o in altered.cells[place].outputs if "text" in o]
+    output.text = re.sub(r"\d(?=\D*$)", lambda m: str((int(m[0]) + 1) % 10), output.text)
+    nbformat.write(whole, tmp_path / "whole.ipynb")
+    nbformat.write(altered, tmp_path / "altered.ipynb")
+    shutil.copy(ROOT / "notebooks" / "conftest.py", tmp_path)
+    nbval = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    sanitize = ["--nbval-sanitize-with", ROOT / "tests" / "nbval_sanitize.cfg"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *nbval, *sanitize, tmp_path],
+        cwd=tmp_path,
+        env={**os.environ, "FMNIST_PROFILE": "smoke", "FMNIST_RUNS_DIR": str(tmp_path / "runs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    failed = re.findall(r"^FAILED (\S+?)::", done.stdout, flags=re.MULTILINE)
+    assert failed == ["altered.ipynb"], done.stdout

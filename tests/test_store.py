@@ -1,0 +1,127 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_utils import data, recipes, store, training
+from fmnist_utils.errors import FailureError
+from fmnist_utils.recipes import Recipe
+
+RECIPE = Recipe(model="dense", options={"units": [8]}, epochs=2, dataset="sketches", train_size=200)
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    return tmp_path / "runs"
+
+
+def _visible(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def test_trained_once_then_loaded(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = store.get_or_train(RECIPE, verbose=False)
+    assert _visible(runs) == [run.folder.name]
+    assert run.folder.name == f"dense-{store.key(RECIPE)}"
+    assert _visible(run.folder) == sorted(store._FILES)
+    assert run.recipe == RECIPE
+    assert len(run.history) == 2
+    assert json.loads((run.folder / "environment.json").read_text())["machine"]["cores"] > 0
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = store.get_or_train(RECIPE, verbose=False)
+    images = data.sketches(5, seed=9).images
+    np.testing.assert_array_equal(again.predict(images), run.predict(images))
+
+
+def test_metrics_are_those_of_the_validation_images() -> None:
+    run = store.get_or_train(RECIPE, verbose=False)
+    validation = data.load_training("sketches", train_size=200).validation
+    right = run.predict(validation.images).argmax(axis=1) == validation.labels
+    assert run.metrics["accuracy"] == pytest.approx(right.mean())
+    assert run.metrics["accuracy"] == pytest.approx(run.history["val_accuracy"].iloc[-1], abs=1e-6)
+
+
+def test_key_follows_recipe_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = store.key(RECIPE)
+    assert store.key(Recipe.from_json(RECIPE.to_json())) == key
+    assert store.key(recipes.override(RECIPE, seed=1)) != key
+    monkeypatch.setattr(data, "hashes", lambda dataset: {"train": "other bytes"})
+    assert store.key(RECIPE) != key
+
+
+def test_incomplete_run_is_named(runs: Path) -> None:
+    folder = store.get_or_train(RECIPE, verbose=False).folder
+    (folder / "model.keras").unlink()
+    with pytest.raises(FailureError, match=f"{folder.name} lacks model.keras: delete the folder"):
+        store.get_or_train(RECIPE)
+
+
+def test_unwritable_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "file" / "runs"))
+    with pytest.raises(FailureError, match=r"Cannot write.*FMNIST_RUNS_DIR"):
+        store.get_or_train(RECIPE)
+
+
+def test_full_disk_leaves_no_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(FailureError, match="No space left"):
+        patch.setattr(store, "_write", full)
+        store.get_or_train(RECIPE, verbose=False)
+    assert _visible(runs) == []
+    store.get_or_train(RECIPE, verbose=False)
+
+
+def test_interrupt_is_kept_and_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = training._Checkpoint.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):  # type: ignore[no-untyped-def]
+        original(self, epoch, logs)
+        if epoch == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._Checkpoint, "on_epoch_end", interrupt)
+        store.get_or_train(RECIPE)
+    assert _visible(runs) == []
+    assert "run it again to go on" in capsys.readouterr().out
+    store.get_or_train(RECIPE)
+    assert "Going on after epoch 1 of 2" in capsys.readouterr().out
+
+
+SCRIPT = """
+from fmnist_utils import store
+from fmnist_utils.recipes import Recipe
+store.get_or_train(Recipe(model="dense", options={"units": [8]}, epochs=40, dataset="sketches",
+                          train_size=500, batch_size=32))
+"""
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True)
+
+
+def test_killed_then_finished_once_by_two_processes(runs: Path) -> None:
+    killed = _start()
+    assert killed.stdout is not None
+    for line in killed.stdout:  # killed while it trains or writes its state
+        if line.startswith("epoch   3"):
+            killed.send_signal(signal.SIGKILL)
+            break
+    killed.stdout.close()
+    killed.wait()
+    assert _visible(runs) == []
+
+    outputs = [process.communicate(timeout=300)[0] for process in [_start(), _start()]]
+    assert sum("Going on after epoch" in output for output in outputs) == 1
+    (name,) = _visible(runs)
+    assert store.Run(runs / name).history["epoch"].tolist() == list(range(1, 41))
