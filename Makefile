@@ -9,14 +9,14 @@ ifneq ($(wildcard ../shared/keras),)
 export KERAS_HOME ?= $(abspath ../shared/keras)
 endif
 
-.PHONY: help run test check unit notebooks lab bench lock
+.PHONY: help run test check data unit notebooks lab bench lock
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/installed  ## Run the notebooks (profile quick) into runs/series/quick
 	$(BIN)/fmnist run --profile quick
 
-test: check unit notebooks  ## All checks: style, types, layers, unit tests, notebooks (profile smoke)
+test: check data unit notebooks  ## All checks: style, types, layers, unit tests, notebooks (profile smoke)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -24,11 +24,13 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+data: $(VENV)/installed  ## Download what is missing of the data sets, and verify all of it
+	$(BIN)/fmnist data --download
+
 unit: $(VENV)/installed
 	$(BIN)/python -m pytest tests
 
 notebooks: $(VENV)/installed
-	$(BIN)/fmnist data
 	FMNIST_PROFILE=smoke $(BIN)/python -m pytest --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 notebooks
 

@@ -1,5 +1,6 @@
 """Run the series through papermill: parameters, progress, resume, an index page."""
 
+import ast
 import hashlib
 import html
 import json
@@ -142,8 +143,8 @@ def _parse(name: str, text: str, default: str) -> Any:
 
 def _literal(text: str) -> Any:
     try:
-        return json.loads(text.replace("'", '"').replace("True", "true").replace("False", "false"))
-    except json.JSONDecodeError:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
         return text
 
 
@@ -169,7 +170,8 @@ def _read_report(output: Path) -> dict[str, dict[str, Any]]:
 def _fingerprint(path: Path, values: Mapping[str, Any]) -> str:
     """Return a hash of what a notebook's outputs follow from: its code, the package, its values."""
     cells = nbformat.read(path, as_version=4).cells
-    digest = hashlib.sha256(json.dumps([cell.source for cell in cells]).encode())
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    digest = hashlib.sha256(json.dumps(code).encode())
     digest.update(json.dumps(values, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
@@ -195,6 +197,9 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
                 cwd=str(paths.notebooks_dir()),
                 progress_bar=sys.stderr.isatty(),
                 start_timeout=300,
+                extra_arguments=[
+                    "--log-level=ERROR"
+                ],  # of the kernel, which warns of its transport
             )
         except papermill.PapermillExecutionError as error:
             raise _failure(path, unfinished, error) from error
@@ -208,8 +213,10 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
             unfinished.unlink(missing_ok=True)
             print("interrupted; the same command goes on here")
             raise
-    unfinished.replace(output / path.name)
     seconds = time.perf_counter() - start
+    unfinished.replace(output / path.name)
+    page, _ = HTMLExporter().from_filename(str(output / path.name))
+    (output / f"{path.stem}.html").write_text(page)
     print(f"{seconds:6.0f} s  {peak[0]:4.1f} GiB", flush=True)
     return {"seconds": seconds, "peak_gib": peak[0]}
 
@@ -254,12 +261,8 @@ def _write_index(output: Path, report: Mapping[str, Mapping[str, Any]]) -> None:
     rows = results.read(output / "figures" / "results.json")
     sections = []
     for name, entry in sorted(report.items()):
-        page = f"{name}.html"
-        if (output / f"{name}.ipynb").exists():
-            body, _ = HTMLExporter().from_filename(str(output / f"{name}.ipynb"))
-            (output / page).write_text(body)
         sections.append(
-            f'<h2><a href="{page}">{name}</a></h2><p>profile {entry["profile"]}, '
+            f'<h2><a href="{name}.html">{name}</a></h2><p>profile {entry["profile"]}, '
             f"{entry['seconds']:.0f} s, {entry['peak_gib']:.1f} GiB, "
             f'<a href="{name}.ipynb">notebook</a></p>'
             + _results_table([row for row in rows if row["notebook"] == name])

@@ -1,5 +1,5 @@
 import gzip
-import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,23 +120,26 @@ def test_train_and_evaluate(folders: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
-    weights = []
-    for name in ("one", "two"):
-        code = f"""
-import os
-os.environ["FMNIST_RUNS_DIR"] = {str(folders / name)!r}
+    code = f"""
 import sys
 sys.argv = ["fmnist", "train", "cnn", "--deterministic", "--set", "seed=5", *{SMALL!r}]
 from fmnist_utils import cli
 cli.main()
 """
-        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-        (folder,) = (folders / name).glob("cnn-*")
-        assert json.loads((folder / "recipe.json").read_text())["deterministic"] is True
-        from fmnist_utils import store
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "FMNIST_RUNS_DIR": str(folders / name)},
+            stdout=subprocess.DEVNULL,
+        )
+        for name in ("one", "two")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    from fmnist_utils import store
 
-        weights.append(store.Run(folder).model.get_weights())
-    for ours, theirs in zip(*weights, strict=True):
+    runs = [store.Run(next((folders / name).glob("cnn-*"))) for name in ("one", "two")]
+    assert runs[0].recipe.deterministic
+    for ours, theirs in zip(*(run.model.get_weights() for run in runs), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 

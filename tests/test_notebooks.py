@@ -99,8 +99,7 @@ def test_no_notebooks(series: Path) -> None:
 
 def test_grafting_takes_outputs_and_nothing_else(series: Path) -> None:
     source = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
-    executed = source.copy()
-    executed = nbformat.from_dict(json.loads(nbformat.writes(source)))
+    executed = nbformat.reads(nbformat.writes(source), as_version=4)
     injected = v4.new_code_cell("seed = 5", metadata={"tags": ["injected-parameters"]})
     executed.cells.insert(2, injected)
     executed.metadata["papermill"] = {"start_time": "now"}

@@ -78,3 +78,53 @@ def test_probability_bars_mark_the_true_class() -> None:
     hatched = [i for i, bar in enumerate(axes[1].patches) if bar.get_hatch()]
     assert hatched == [3]
     assert axes[0].get_title() == f"{CLASS_NAMES[3]}\nwrong"
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    series = {name: pd.Series([0.5, 0.6], index=[0.1, 1.0]) for name in ("adam", "sgd")}
+    ax = plots.lines(series, xlabel="x", ylabel="y", title="t", log_x=True)
+    assert len({(line.get_linestyle(), line.get_marker()) for line in ax.lines}) == 2
+    assert ax.get_xscale() == "log"
+
+
+def test_weight_grid_puts_zero_in_the_middle() -> None:
+    weights = np.array([[[-1.0, 0.0], [0.5, 2.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    figure = plots.weight_grid(weights)
+    images = [image for ax in figure.axes for image in ax.images]
+    np.testing.assert_allclose(images[0].get_array(), weights[0] / 2)
+    np.testing.assert_allclose(images[1].get_array(), 0)
+    assert {image.get_clim() for image in images} == {(-1, 1)}
+
+
+def test_class_grid_keeps_a_class_to_its_row() -> None:
+    labels = np.arange(10).repeat(3)
+    images = np.broadcast_to(labels[:, None, None] + 1, (30, 4, 4)).astype(np.uint8)
+    ax = plots.class_grid(images, labels, columns=2)
+    canvas = ax.images[0].get_array()
+    for label, row in enumerate(np.split(canvas, 10)):
+        assert set(np.unique(row)) == {0, label + 1}
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(CLASS_NAMES)
+
+
+def test_class_heatmap_shows_each_pair_once() -> None:
+    values = pd.DataFrame(np.arange(16).reshape(4, 4), index=list("abcd"), columns=list("abcd"))
+    ax = plots.class_heatmap(values, title="t", unit="u")
+    assert [text.get_text() for text in ax.texts] == ["4", "8", "9", "12", "13", "14"]
+
+
+def test_projection_has_a_name_and_a_marker_a_class() -> None:
+    positions = np.random.default_rng(0).normal(size=(40, 2))
+    labels = np.arange(40) % 10
+    ax = plots.projection(positions, labels, title="t")
+    assert sorted(text.get_text() for text in ax.texts) == sorted(CLASS_NAMES)
+    assert len({points.get_paths()[0].vertices.tobytes() for points in ax.collections}) == 10
+    assert sum(len(points.get_offsets()) for points in ax.collections) == 40
+
+
+def test_thumbnail_map_puts_images_where_they_belong() -> None:
+    images = np.stack([np.full((2, 2), value, np.uint8) for value in (10, 20)])
+    ax = plots.thumbnail_map([[0.0, 0.0], [1.0, 1.0]], images, title="t", cells=3)
+    canvas = ax.images[0].get_array()
+    assert canvas.shape == (6, 6)
+    assert sorted(set(canvas.ravel().tolist())) == [0, 10, 20]
+    assert (canvas == 10).sum() == (canvas == 20).sum() == 4
