@@ -59,4 +59,5 @@ def read_test(
                 parameters=run.metrics["parameters"],
                 train_seconds=run.metrics["train_seconds"],
             )
+    print(f"Seed {seed}, class by class:")
     print(evaluation.class_report(test.labels, probabilities).round(4).to_string())
