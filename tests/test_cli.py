@@ -62,6 +62,13 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert not (folders / "runs").exists()
 
 
+def test_output_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "file").touch()
+    output = str(folders / "file" / "out")
+    assert fmnist("run", "1", "-p", "dataset", "sketches", "--output", output) == 2
+    assert f"Cannot write to output folder {output}" in capsys.readouterr().err
+
+
 def test_no_data_and_no_network(
     no_data: None, folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
