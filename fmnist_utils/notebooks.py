@@ -114,6 +114,8 @@ def run(
             print(f"{path.stem:<20} unchanged since its last run")
             continue
         measured = _execute(path, output, values[path])
+        # Read again: another process may have run another notebook into the same folder meanwhile.
+        report = _read_report(output)
         report[path.stem] = {"fingerprint": fingerprint, "profile": profile, **measured}
         with results.replacing(output / REPORT) as unfinished:
             unfinished.write_text(json.dumps(report, indent=2))
