@@ -153,8 +153,7 @@ def load_training(
         validation, and a `train_size` above 6,000 means all the others.
     train_size : int
         How many images to train on: all that are not in the validation set, fewer (a stratified
-        subset), or 60,000. With 60,000 everything published is trained on, the validation images
-        too, so that scores on them say nothing about new images.
+        subset), or 60,000: everything published, which leaves no image to validate with.
     validation_size : int
         How many images to choose models by.
 
@@ -180,7 +179,7 @@ def load_training(
     # their validation images and can be compared image by image.
     rest, validation = split(published, validation_size, seed=0)
     if train_size == total:
-        train = published
+        train, validation = published, Labelled(published.images[:0], published.labels[:0])
     elif train_size == len(rest.labels):
         train = rest
     else:

@@ -6,14 +6,18 @@ probabilities.
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from fmnist_utils.errors import BadInputError, unknown
 from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.layers import FusedBatchNormalization
 
 
 def dense(*, units: Sequence[int] = (128,), dropout: float = 0.0) -> keras.Model:
@@ -68,7 +72,62 @@ def cnn(
     )
 
 
-MODELS: dict[str, Callable[..., keras.Model]] = {"dense": dense, "cnn": cnn}
+def residual(
+    *,
+    filters: Sequence[int] = (16, 32, 64, 128),
+    squeeze_excite: int = 0,
+    pool_first: bool = True,
+    fused: bool = True,
+) -> keras.Model:
+    """Return a compact residual network for small images.
+
+    A stem, then a stage for each further number of filters: a convolution, pooling, and a residual
+    pair of convolutions (He et al., arXiv 1512.03385), closed by the largest answer of each filter
+    over the image.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        Of the stem, then of each stage; at most four stages, each halves the image.
+    squeeze_excite : int
+        By what to divide the filters within squeeze-and-excitation (Hu et al., arXiv 1709.01507)
+        of each residual branch; 0 for none.
+    pool_first : bool
+        Pool before normalisation and ReLU, which then have a quarter of the work.
+    fused : bool
+        Normalise with `layers.FusedBatchNormalization`, or with Keras's own layer.
+    """
+    normalization = FusedBatchNormalization if fused else layers.BatchNormalization
+
+    def convolution(x: Any, n: int, *, pool: bool = False) -> Any:
+        # Scales that stay positive let the normalisation be folded through max pooling.
+        x = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        if pool and pool_first:
+            x = layers.MaxPooling2D()(x)
+        x = normalization(momentum=0.9, gamma_constraint="non_neg")(x)
+        x = layers.ReLU()(x)
+        return layers.MaxPooling2D()(x) if pool and not pool_first else x
+
+    def excited(x: Any, n: int) -> Any:
+        weight = layers.GlobalAveragePooling2D(keepdims=True)(x)
+        weight = layers.Conv2D(max(8, n // squeeze_excite), 1, activation="relu")(weight)
+        return layers.Multiply()([x, layers.Conv2D(n, 1, activation="sigmoid")(weight)])
+
+    stem, *stages = filters
+    first, *scaled = _input()
+    inputs = x = first
+    for layer in [*scaled, layers.Reshape((*IMAGE_SHAPE, 1))]:
+        x = layer(x)
+    x = convolution(x, stem)
+    for n in stages:
+        x = convolution(x, n, pool=True)
+        branch = convolution(convolution(x, n), n)
+        x = layers.Add()([x, excited(branch, n) if squeeze_excite else branch])
+    outputs = _classifier()(layers.GlobalMaxPooling2D()(x))
+    return keras.Model(inputs, outputs, name="residual")
+
+
+MODELS: dict[str, Callable[..., keras.Model]] = {"dense": dense, "cnn": cnn, "residual": residual}
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> keras.Model:
@@ -97,6 +156,96 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> keras.Model:
         return MODELS[name](**options)
     except (TypeError, ValueError) as error:
         raise BadInputError(f"Model {name} cannot be built with {options}: {error}") from error
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """Return a copy that computes in float32, for machines where bfloat16 is emulated.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential, of any precision; its weights are float32 already.
+    """
+    copy = keras.models.clone_model(model, clone_function=_float32_layer)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def fold_batch_norms(model: keras.Model) -> keras.Model:
+    """Return a copy for inference, with Keras's own layers only, in float32.
+
+    Batch normalisation behind a convolution becomes part of its kernel and bias, also through max
+    pooling where no scale is negative (pooling keeps the largest, a negative scale would turn the
+    order around). Any other becomes Keras's own layer.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential; each layer is used once.
+    """
+    functional = model
+    if isinstance(model, keras.Sequential):
+        functional = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    folded = _foldable(functional)
+    biased = {convolution.name for convolution in folded.values()}
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        if layer.name in biased:
+            return _float32_layer(layer, use_bias=True)
+        if isinstance(layer, FusedBatchNormalization):
+            return _float32_layer(layer, of=layers.BatchNormalization)
+        return _float32_layer(layer)
+
+    def call(layer: keras.Layer, *inputs: Any, **arguments: Any) -> Any:
+        # A folded normalisation is passed over.
+        return inputs[0] if layer.name in folded else layer(*inputs, **arguments)
+
+    copy = keras.models.clone_model(functional, clone_function=clone, call_function=call)
+    for layer in copy.layers:
+        if layer.weights and layer.name not in biased:
+            layer.set_weights(functional.get_layer(layer.name).get_weights())
+    for name, convolution in folded.items():
+        kernel, *bias = convolution.get_weights()
+        scale, offset = _affine(functional.get_layer(name))
+        folded_bias = offset + sum(bias) * scale
+        copy.get_layer(convolution.name).set_weights([kernel * scale, folded_bias])
+    return copy
+
+
+def _foldable(model: keras.Model) -> dict[str, keras.Layer]:
+    """Return the convolution that each batch normalisation, by name, can become part of."""
+    makers = {id(layer.output): layer for layer in model.layers}
+    readers = Counter(id(x) for layer in model.layers for x in keras.tree.flatten(layer.input))
+
+    def before(layer: keras.Layer) -> Any:
+        """Return the layer that made the input, if nothing else reads it."""
+        return makers[id(layer.input)] if readers[id(layer.input)] == 1 else None
+
+    folded = {}
+    for norm in model.layers:
+        if not isinstance(norm, layers.BatchNormalization):
+            continue
+        maker = before(norm)
+        if isinstance(maker, layers.MaxPooling2D) and (_affine(norm)[0] >= 0).all():
+            maker = before(maker)
+        if type(maker) is layers.Conv2D and maker.activation is keras.activations.linear:
+            folded[norm.name] = maker
+    return folded
+
+
+def _affine(norm: keras.layers.BatchNormalization) -> tuple[NDArray[np.float32], ...]:
+    """Return the scale and the offset of each channel that a normalisation comes to."""
+    gamma = np.asarray(norm.gamma) if norm.scale else np.float32(1)
+    beta = np.asarray(norm.beta) if norm.center else np.float32(0)
+    scale = gamma / np.sqrt(np.asarray(norm.moving_variance) + norm.epsilon)
+    return scale, beta - np.asarray(norm.moving_mean) * scale
+
+
+def _float32_layer(
+    layer: keras.Layer, *, of: type[keras.Layer] | None = None, **changes: Any
+) -> keras.Layer:
+    """Return a new layer like another, perhaps of another class, that computes in float32."""
+    return (of or type(layer)).from_config(layer.get_config() | {"dtype": "float32"} | changes)
 
 
 def _input() -> list[keras.Layer]:

@@ -20,7 +20,8 @@ _KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
     bool: (bool, "true or false"),
     str: (str, "a name"),
 }
-_OPTIONS = (Mapping, "a mapping of builder arguments")
+_OPTIONS = (Mapping, "a mapping of arguments")
+_SHARES = ("weight_decay", "label_smoothing", "ema")
 _LOWER_BOUNDS = {"epochs": 1, "batch_size": 1, "seed": 0, "train_size": 10}
 
 
@@ -35,6 +36,8 @@ def _check(name: str, kind: Any, value: object) -> None:
         raise BadInputError(f"Recipe field {name} takes {expected}; received {value!r}.")
     if name == "learning_rate" and not 0 < typing.cast(float, value) < float("inf"):
         raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
+    if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
+        raise BadInputError(f"{name} must be at least 0 and below 1; received {value!r}.")
     lowest = _LOWER_BOUNDS.get(name)
     if lowest is not None and typing.cast(int, value) < lowest:
         raise BadInputError(f"{name} must be at least {lowest}; received {value!r}.")
@@ -55,11 +58,24 @@ class Recipe:
     optimizer : {"adam", "rmsprop", "sgd"}
         ``sgd`` is with Nesterov momentum 0.9.
     learning_rate : float
-        At the start of the schedule.
-    schedule : {"constant", "cosine"}
-        ``cosine`` falls to zero at the last update (Loshchilov and Hutter, arXiv 1608.03983).
-    precision : {"float32", "mixed_bfloat16"}
-        Keras's dtype policy of that name.
+        The schedule's highest.
+    schedule : {"constant", "cosine", "one_cycle"}
+        ``cosine`` falls to zero at the last update (Loshchilov and Hutter, arXiv 1608.03983);
+        ``one_cycle`` first rises from a tenth over a quarter of the updates (Smith and Topin,
+        arXiv 1708.07120).
+    weight_decay : float
+        Share of each kernel that an update takes off, times the learning rate (decoupled;
+        Loshchilov and Hutter, arXiv 1711.05101).
+    label_smoothing : float
+        Share of a label's probability that is spread over all classes.
+    ema : float
+        Decay an update of the running average of the weights that validates and is kept; 0 keeps
+        the last weights.
+    augmentation : mapping
+        Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none.
+    precision : {"float32", "mixed_bfloat16", "auto"}
+        Keras's dtype policy of that name; ``auto`` is bfloat16 where the processor computes in it
+        and float32 elsewhere.
     deterministic : bool
         Kernels whose results repeat bit by bit on one machine, at some cost in speed.
     seed : int
@@ -67,7 +83,7 @@ class Recipe:
     dataset : {"fashion_mnist", "mnist", "sketches"}
         Where the images come from.
     train_size : int
-        Images trained on; 55,000 is all but the 5,000 for validation.
+        Images trained on; 55,000 is all but the 5,000 for validation, 60,000 is all.
     """
 
     model: str
@@ -76,8 +92,12 @@ class Recipe:
     batch_size: int = 128
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    augmentation: Mapping[str, Any] = field(default_factory=dict)
+    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False
     seed: int = 0
     dataset: Literal["fashion_mnist", "mnist", "sketches"] = "fashion_mnist"

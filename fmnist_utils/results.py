@@ -18,6 +18,7 @@ from filelock import FileLock
 from matplotlib.figure import Figure
 from scipy import stats
 
+from fmnist_utils import machine
 from fmnist_utils.errors import BadInputError, FailureError
 
 Row = dict[str, Any]
@@ -58,7 +59,7 @@ def environment() -> dict[str, dict[str, Any]]:
             **{name: importlib.metadata.version(name) for name in _VERSIONS},
         },
         "machine": {
-            "processor": _processor(),
+            "processor": machine.processor(),
             "cores": psutil.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
             "system": f"{platform.system()} {platform.machine()}",
@@ -286,13 +287,3 @@ def _percent(row: Row) -> str:
 def _seconds(row: Row) -> str:
     known = [seconds for seconds in row["train_seconds"] if seconds is not None]
     return f"{np.mean(known):.0f}" if known else ""
-
-
-def _processor() -> str:
-    """Return the processor's name; Linux keeps it where `platform` does not look."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fmnist_utils import data, evaluation, paths, recipes, results, training
+from fmnist_utils import data, evaluation, models, paths, recipes, results, training
 from fmnist_utils.errors import FailureError
 from fmnist_utils.recipes import Recipe
 
@@ -43,8 +43,11 @@ class Run:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model."""
-        return keras.models.load_model(self.folder / "model.keras")
+        """The trained model, in float32 if it was trained in a bfloat16 that is emulated here."""
+        model = keras.models.load_model(self.folder / "model.keras")
+        in_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+        emulated = in_bfloat16 and not training.computes_in_bfloat16()
+        return models.in_float32(model) if emulated else model
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -53,7 +56,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """Metrics on the validation images, ``parameters`` and ``train_seconds``."""
+        """Metrics on the validation images, if any; ``parameters`` and ``train_seconds``."""
         return dict(json.loads((self.folder / "metrics.json").read_text()))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -69,9 +72,13 @@ class Run:
 
 def key(recipe: Recipe) -> str:
     """Return the 12 hex digits that stand for a recipe, its data and the format of runs."""
+    # What says nothing new is left out, so that a field added later leaves older keys as they are.
+    default = dataclasses.asdict(Recipe(model=recipe.model))
+    fields = dataclasses.asdict(recipe).items()
     identity = {
         "format": FORMAT,
-        "recipe": dataclasses.asdict(recipe),
+        "model": recipe.model,
+        "recipe": {name: value for name, value in fields if value != default[name]},
         "data": data.hashes(recipe.dataset),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
@@ -166,10 +173,13 @@ def _write(
     trained.model.save(folder / "model.keras")
     (folder / "recipe.json").write_text(recipe.to_json())
     trained.history.to_csv(folder / "history.csv", index=False)
+    environment = {**results.environment(), "precision": training.dtype_policy(recipe)}
+    (folder / "environment.json").write_text(json.dumps(environment, indent=2))
     metrics = {
-        **evaluation.metrics(validation.labels, Run(folder).predict(validation.images)),
         "parameters": trained.model.count_params(),
         "train_seconds": float(trained.history["seconds"].sum()),
     }
+    if len(validation.images):
+        predicted = Run(folder).predict(validation.images)
+        metrics |= evaluation.metrics(validation.labels, predicted)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
-    (folder / "environment.json").write_text(json.dumps(results.environment(), indent=2))

@@ -1,11 +1,12 @@
 """Train a recipe. Nothing here can receive test images: `data.TrainingData` holds none.
 
-The input path keeps all images in memory and gathers a batch at a time inside TensorFlow, with no
-Python for each image. The order of an epoch follows from the seed and the epoch's number alone, so
-an interrupted training goes on as it would have.
+The input path keeps all images in memory, gathers and augments a batch at a time inside TensorFlow,
+with no Python for each image. The order of an epoch, and what happens to each image in it, follow
+from the seed and the epoch's number alone, so an interrupted training goes on as it would have.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from fmnist_utils import data, models
+from fmnist_utils import augment, data, machine, models
 from fmnist_utils.recipes import Recipe
 
 CHECKPOINT_PATTERN = "epoch-*.weights.h5"
@@ -31,7 +32,8 @@ class Trained:
         With the weights of the last epoch.
     history : pandas.DataFrame
         One row an epoch: ``epoch`` (from 1), ``loss``, ``accuracy``, ``val_loss``,
-        ``val_accuracy`` and ``seconds`` (training alone, without validation).
+        ``val_accuracy`` (both only where there are validation images) and ``seconds`` (training
+        alone, without validation). ``loss`` and ``accuracy`` are of the augmented images.
     """
 
     model: keras.Model
@@ -74,6 +76,10 @@ def train(
     if checkpoint_dir is not None:
         first_epoch = _restore(checkpoint_dir, model, log)
         callbacks.append(_Checkpoint(checkpoint_dir, log))
+    validation = training_data.validation
+    # The averaged weights validate; at the end of the last epoch Keras leaves them in the model.
+    if recipe.ema and len(validation.images):
+        callbacks.append(keras.callbacks.SwapEMAWeights())
     # Keras runs one epoch too many when the first is already past the last.
     if first_epoch < recipe.epochs:
         n_images = len(training_data.train.images)
@@ -83,19 +89,23 @@ def train(
                 batch_size=recipe.batch_size,
                 seed=recipe.seed,
                 first_epoch=first_epoch,
+                augmentation=recipe.augmentation,
             ),
             steps_per_epoch=_updates_an_epoch(n_images, recipe.batch_size),
             initial_epoch=first_epoch,
             epochs=recipe.epochs,
             validation_data=(
-                training_data.validation.images,
-                data.one_hot(training_data.validation.labels),
+                (validation.images, data.one_hot(validation.labels))
+                if len(validation.images)
+                else None
             ),
             validation_batch_size=500,
             shuffle=False,  # the stream is shuffled already
             callbacks=callbacks,
             verbose=0,
         )
+    else:
+        model.optimizer.finalize_variable_values(model.trainable_variables)
     return Trained(model, pd.DataFrame(log.rows))
 
 
@@ -110,22 +120,46 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         Training images an epoch: a schedule needs to know its length.
     """
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe.precision)
+    keras.config.set_dtype_policy(dtype_policy(recipe))
     try:
         model = models.build(recipe.model, recipe.options)
     finally:
         keras.config.set_dtype_policy(policy)
     model.compile(
         optimizer=_optimizer(recipe, n_images),
-        loss="categorical_crossentropy",
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # XLA's convolutions are many times slower on a CPU
     )
     return model
 
 
+def dtype_policy(recipe: Recipe) -> str:
+    """Return the Keras dtype policy that a recipe trains in on this machine.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its precision ``auto`` is ``mixed_bfloat16`` where `computes_in_bfloat16`, and ``float32``
+        elsewhere.
+    """
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "mixed_bfloat16" if computes_in_bfloat16() else "float32"
+
+
+def computes_in_bfloat16() -> bool:
+    """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
+    return bool(tf.config.list_physical_devices("GPU")) or machine.computes_in_bfloat16()
+
+
 def batches(
-    labelled: data.Labelled, *, batch_size: int, seed: int, first_epoch: int = 0
+    labelled: data.Labelled,
+    *,
+    batch_size: int,
+    seed: int,
+    first_epoch: int = 0,
+    augmentation: Mapping[str, Any] | None = None,
 ) -> tf.data.Dataset:
     """Return an endless stream of batches, epoch after epoch, each in an order of its own.
 
@@ -137,6 +171,8 @@ def batches(
         Images a batch; the last of an epoch may be smaller.
     seed, first_epoch : int
         The order of an epoch follows from the seed and its number.
+    augmentation : mapping, optional
+        Arguments of `augment.draw`.
 
     Returns
     -------
@@ -144,20 +180,25 @@ def batches(
         Of pairs: images, uint8 of shape (batch, 28, 28); labels, one-hot, float32 of shape
         (batch, 10).
     """
+    augment.check(augmentation or {})
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
+    n = len(labelled.images)
 
-    def indices(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(labelled.images)), seed=tf.stack([seed, epoch])
-        )
-        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+    def ordered(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=tf.stack([seed, epoch]))
+        rows = (order,)
+        if augmentation:
+            drawn = augment.draw(n, seed=seed, epoch=epoch, **augmentation)
+            rows += tuple(tf.gather(values, order) for values in drawn)
+        return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
 
-    return (
-        tf.data.Dataset.counter(first_epoch)
-        .flat_map(indices)
-        .map(lambda index: (tf.gather(images, index), tf.gather(labels, index)))
-        .prefetch(8)
-    )
+    def load(index: tf.Tensor, *drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = tf.gather(images, index)
+        if augmentation:
+            batch = augment.apply(batch, augment.Draw(*drawn))
+        return batch, tf.gather(labels, index)
+
+    return tf.data.Dataset.counter(first_epoch).flat_map(ordered).map(load).prefetch(8)
 
 
 class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
@@ -189,7 +230,7 @@ class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._seconds += time.perf_counter()
-        measured = {name: (logs or {})[name] for name in _MEASURED}
+        measured = {name: (logs or {})[name] for name in _MEASURED if name in (logs or {})}
         self.rows.append({"epoch": epoch + 1, **measured, "seconds": self._seconds})
         if self.verbose:
             shown = "  ".join(f"{name} {value:.4f}" for name, value in measured.items())
@@ -250,11 +291,32 @@ def _updates_an_epoch(n_images: int, batch_size: int) -> int:
 
 def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
+    updates = recipe.epochs * _updates_an_epoch(n_images, recipe.batch_size)
     if recipe.schedule == "cosine":
-        updates = recipe.epochs * _updates_an_epoch(n_images, recipe.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, updates)
-    if recipe.optimizer == "sgd":
-        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[recipe.optimizer](
-        rate
+    if recipe.schedule == "one_cycle":
+        rate = keras.optimizers.schedules.CosineDecay(
+            recipe.learning_rate / 10,
+            updates - updates // 4,
+            warmup_target=recipe.learning_rate,
+            warmup_steps=updates // 4,
+        )
+    make, momentum = _OPTIMIZERS[recipe.optimizer]
+    optimizer = make(
+        rate,
+        **momentum,
+        weight_decay=recipe.weight_decay or None,
+        use_ema=recipe.ema > 0,
+        ema_momentum=recipe.ema,
     )
+    if recipe.weight_decay:
+        # Scales and offsets are few and mean something else near zero.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+_OPTIMIZERS: Mapping[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]]] = {
+    "adam": (keras.optimizers.Adam, {}),
+    "rmsprop": (keras.optimizers.RMSprop, {}),
+    "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -55,3 +57,84 @@ def test_unknown_model_and_option() -> None:
 def test_option_values_that_cannot_be_built(options: dict[str, object]) -> None:
     with pytest.raises(BadInputError, match="Model dense cannot be built with"):
         models.build("dense", options)
+
+
+def _with_random_statistics(model: keras.Model, *, lowest_scale: float = 0.2) -> keras.Model:
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, *others = layer.get_weights()
+            drawn = [rng.uniform(lowest_scale, 2, gamma.shape)]
+            layer.set_weights(drawn + [rng.uniform(0.2, 2, w.shape) for w in others])
+    return model
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"pool_first": False}, {"fused": False}, {"squeeze_excite": 4}]
+)
+def test_folding_keeps_the_answers_and_only_stock_layers(
+    options: dict[str, object], tmp_path: Path
+) -> None:
+    model = _with_random_statistics(models.build("residual", {"filters": [8, 8, 16]} | options))
+    models.fold_batch_norms(model).save(tmp_path / "folded.keras")
+    folded = keras.models.load_model(tmp_path / "folded.keras")
+    assert {type(layer).__module__.split(".")[0] for layer in folded.layers} == {"keras"}
+    assert not any("norm" in layer.name for layer in folded.layers)
+    images = data.sketches(20, seed=0).images
+    np.testing.assert_allclose(folded(images), model(images), atol=1e-5)
+
+
+def test_a_negative_scale_is_not_folded_through_pooling() -> None:
+    model = models.build("residual", {"filters": [8, 8]})
+    _with_random_statistics(model, lowest_scale=-2)
+    folded = models.fold_batch_norms(model)
+    norms = [layer for layer in folded.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert [type(norm) for norm in norms] == [keras.layers.BatchNormalization]
+    images = data.sketches(20, seed=0).images
+    np.testing.assert_allclose(folded(images), model(images), atol=1e-5)
+
+
+def test_what_stands_between_keeps_a_normalisation_from_being_folded() -> None:
+    inputs = keras.Input((6, 6, 1))
+    seen_twice = keras.layers.Conv2D(2, 3, use_bias=False)(inputs)
+    normal = keras.layers.BatchNormalization(scale=False)(seen_twice)
+    active = keras.layers.Conv2D(2, 1, activation="relu")(normal)
+    outputs = keras.layers.BatchNormalization(center=False)(active)
+    model = keras.Model(inputs, keras.layers.Concatenate()([seen_twice, outputs]))
+    folded = models.fold_batch_norms(model)
+    assert len(folded.layers) == len(model.layers)
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 1)).astype("float32")
+    np.testing.assert_allclose(folded(images), model(images), atol=1e-6)
+
+
+def test_a_sequential_model_with_biases_is_folded() -> None:
+    layers = [
+        keras.layers.Input((6, 6, 1)),
+        keras.layers.Conv2D(3, 3, bias_initializer="ones"),
+        keras.layers.BatchNormalization(),
+        keras.layers.ReLU(),
+    ]
+    model = _with_random_statistics(keras.Sequential(layers))
+    folded = models.fold_batch_norms(model)
+    assert len(folded.layers) == 3
+    images = np.random.default_rng(0).normal(size=(3, 6, 6, 1)).astype("float32")
+    np.testing.assert_allclose(folded(images), model(images), atol=1e-5)
+
+
+def test_a_bfloat16_model_answers_alike_in_float32() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = models.build("residual", {"filters": [8, 8]})
+    finally:
+        keras.config.set_dtype_policy("float32")
+    copy = models.in_float32(model)
+    assert {layer.compute_dtype for layer in copy.layers[1:]} == {"float32"}
+    images = data.sketches(20, seed=0).images
+    np.testing.assert_allclose(copy(images), model(images), atol=0.02)
+
+
+def test_parameters_of_a_residual_network_by_hand() -> None:
+    convolutions = 9 * (1 * 4 + 4 * 6 + 6 * 6 + 6 * 6)
+    normalisations = 4 * (4 + 6 + 6 + 6)
+    model = models.build("residual", {"filters": [4, 6]})
+    assert model.count_params() == convolutions + normalisations + (6 + 1) * 10

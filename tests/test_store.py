@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -125,3 +126,33 @@ def test_killed_then_finished_once_by_two_processes(runs: Path) -> None:
     assert sum("Going on after epoch" in output for output in outputs) == 1
     (name,) = _visible(runs)
     assert store.Run(runs / name).history["epoch"].tolist() == list(range(1, 41))
+
+
+def test_a_key_says_only_what_differs_from_the_defaults() -> None:
+    fields = store.key(RECIPE), store.key(recipes.override(RECIPE, ema=0.0, augmentation={}))
+    assert len({*fields}) == 1
+    assert store.key(recipes.override(RECIPE, augmentation={"shift": 1})) != store.key(RECIPE)
+
+
+def test_what_was_trained_in_bfloat16_answers_in_float32_where_that_is_emulated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "computes_in_bfloat16", lambda: False)
+    network = {"model": "residual", "options": {"filters": [4, 4]}}
+    run = store.get_or_train(
+        recipes.override(RECIPE, **network, precision="mixed_bfloat16"), verbose=False
+    )
+    assert json.loads((run.folder / "environment.json").read_text())["precision"] == (
+        "mixed_bfloat16"
+    )
+    assert {layer.compute_dtype for layer in run.model.layers[1:]} == {"float32"}
+    in_bfloat16 = keras.models.load_model(run.folder / "model.keras")
+    assert "bfloat16" in {layer.compute_dtype for layer in in_bfloat16.layers}
+    images = data.sketches(100, seed=9).images
+    np.testing.assert_allclose(run.predict(images), in_bfloat16(images), atol=0.02)
+
+
+def test_trained_on_everything_there_is_no_score_to_choose_by() -> None:
+    run = store.get_or_train(recipes.override(RECIPE, train_size=6_000, epochs=1), verbose=False)
+    assert sorted(run.metrics) == ["parameters", "train_seconds"]
+    assert list(run.history) == ["epoch", "loss", "accuracy", "seconds"]

@@ -1,7 +1,10 @@
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fmnist_utils import data, recipes, training
 from fmnist_utils.recipes import Recipe
@@ -86,11 +89,22 @@ def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(training._Checkpoint, "on_epoch_end", stop)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adam", "schedule": "cosine"},
+        {"optimizer": "sgd", "schedule": "cosine"},
+        {"optimizer": "sgd", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
+        {"augmentation": {"shift": 2, "flip": "alternating", "erase": 8}},
+    ],
+)
 def test_interrupted_training_comes_to_the_same(
-    sketches: data.TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    sketches: data.TrainingData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
 ) -> None:
-    recipe = recipes.override(RECIPE, optimizer=optimizer, schedule="cosine")
+    recipe = recipes.override(RECIPE, **changes)
     whole = training.train(recipe, sketches, verbose=False)
     with monkeypatch.context() as patch, pytest.raises(_Interrupt):
         _interrupt_after(patch, 2)
@@ -111,9 +125,13 @@ def test_damaged_state_is_passed_over(
     assert "cannot be read" in capsys.readouterr().out
 
 
-def test_finished_state_is_not_trained_further(sketches: data.TrainingData, tmp_path: Path) -> None:
-    first = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
-    again = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_finished_state_is_not_trained_further(
+    sketches: data.TrainingData, tmp_path: Path, ema: float
+) -> None:
+    recipe = recipes.override(RECIPE, ema=ema)
+    first = training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    again = training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
     for ours, theirs in zip(again.model.get_weights(), first.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert again.history["epoch"].tolist() == [1, 2, 3]
@@ -125,3 +143,74 @@ def test_cosine_schedule_ends_at_zero() -> None:
     rate = model.optimizer._learning_rate
     assert float(rate(0)) == pytest.approx(recipe.learning_rate)
     assert float(rate(9)) == pytest.approx(0, abs=1e-9)
+
+
+def test_one_cycle_rises_for_a_quarter_and_ends_at_zero() -> None:
+    recipe = recipes.override(RECIPE, schedule="one_cycle", epochs=4, batch_size=100)
+    rate = training.compiled_model(recipe, n_images=1_000).optimizer._learning_rate
+    rates = [float(rate(update)) for update in range(41)]
+    assert rates[0] == pytest.approx(recipe.learning_rate / 10)
+    assert np.argmax(rates) == 10
+    assert rates[10] == pytest.approx(recipe.learning_rate)
+    assert rates[40] == pytest.approx(0, abs=1e-9)
+    assert (np.diff(rates)[:10] > 0).all()
+    assert (np.diff(rates)[10:] < 0).all()
+
+
+def test_weight_decay_shrinks_kernels_alone() -> None:
+    recipe = recipes.override(RECIPE, optimizer="sgd", learning_rate=0.1, weight_decay=0.5)
+    model = training.compiled_model(recipe, n_images=100)
+    for weight in model.trainable_variables:
+        weight.assign(np.ones(weight.shape))
+    zeros = [np.zeros(weight.shape, np.float32) for weight in model.trainable_variables]
+    model.optimizer.apply(zeros, model.trainable_variables)
+    for weight in model.trainable_variables:
+        expected = 0.95 if weight.name == "kernel" else 1
+        np.testing.assert_allclose(weight, np.full(weight.shape, expected), rtol=1e-6)
+
+
+def test_averaged_weights_validate_and_are_kept(sketches: data.TrainingData) -> None:
+    recipe = recipes.override(RECIPE, ema=0.95, optimizer="sgd", learning_rate=0.3)
+    averaged = training.train(recipe, sketches, verbose=False)
+    last = training.train(recipes.override(recipe, ema=0.0), sketches, verbose=False)
+    assert np.abs(averaged.model.get_weights()[0] - last.model.get_weights()[0]).max() > 1e-3
+    images, labels = sketches.validation.images, data.one_hot(sketches.validation.labels)
+    loss = averaged.model.evaluate(images, labels, verbose=0)[0]
+    assert averaged.history["val_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
+
+
+def test_augmentation_reaches_the_batches_and_labels_follow(numbered: data.Labelled) -> None:
+    bright = data.Labelled(
+        np.broadcast_to(numbered.labels[:, None, None] * 20 + 20, (10, 28, 28)).astype(np.uint8),
+        numbered.labels,
+    )
+    stream = training.batches(bright, batch_size=4, seed=0, augmentation={"erase": 14})
+    erased = 0
+    for images, labels in stream.take(6):
+        brightest = images.numpy().max(axis=(1, 2))
+        np.testing.assert_array_equal(brightest, labels.numpy().argmax(axis=1) * 20 + 20)
+        erased += (images.numpy() == 0).any(axis=(1, 2)).sum()
+    assert erased == 20
+
+
+def test_what_happens_to_an_image_does_not_depend_on_its_batch(sketches: data.TrainingData) -> None:
+    def epoch(batch_size: int) -> NDArray[np.uint8]:
+        stream = training.batches(
+            sketches.train, batch_size=batch_size, seed=0, augmentation={"shift": 3}
+        )
+        return np.concatenate([x.numpy() for x, _ in stream.take(300 // batch_size)])
+
+    np.testing.assert_array_equal(epoch(50), epoch(75))
+
+
+def test_auto_is_bfloat16_where_the_processor_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = recipes.override(RECIPE, precision="auto")
+    for in_hardware, expected in ((True, "mixed_bfloat16"), (False, "float32")):
+        monkeypatch.setattr(training, "computes_in_bfloat16", lambda found=in_hardware: found)
+        assert training.dtype_policy(recipe) == expected
+        model = training.compiled_model(recipe, n_images=100)
+        assert model.layers[1].dtype_policy.name == expected
+    assert training.dtype_policy(recipes.override(RECIPE, precision="float32")) == "float32"
+    assert keras.config.dtype_policy().name == "float32"

@@ -1,0 +1,143 @@
+"""Random transformations of training images: one draw for each image, vectorised, on a CPU.
+
+All that happens to an image in an epoch follows from the seed, the epoch and the image's place in
+the training set, whatever batch it lands in: `draw` draws it for the whole epoch at once, `apply`
+does it to a batch.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+import tensorflow as tf
+
+from fmnist_utils.errors import BadInputError, unknown
+from fmnist_utils.labels import IMAGE_SHAPE
+
+Flip = Literal["none", "random", "alternating", "vertical"]
+
+
+class Draw(NamedTuple):
+    """What happens to each of n images.
+
+    Parameters
+    ----------
+    transforms : tensor of shape (n, 8), float32
+        Of output pixels to input pixels, as ``ImageProjectiveTransformV3`` takes them.
+    boxes : tensor of shape (n, 4), float32
+        Top, bottom, left and right of what is erased; bottom and right are not part of it.
+    """
+
+    transforms: tf.Tensor
+    boxes: tf.Tensor
+
+
+def draw(
+    n: int,
+    *,
+    seed: int,
+    epoch: int | tf.Tensor,
+    shift: int = 0,
+    flip: Flip = "none",
+    rotate: float = 0.0,
+    zoom: float = 0.0,
+    erase: int = 0,
+) -> Draw:
+    """Draw an epoch's transformation of each image.
+
+    Parameters
+    ----------
+    n : int
+        Images in the training set.
+    seed : int
+        Same seed, same epoch: same draws.
+    epoch : int or integer tensor
+        From 0.
+    shift : int
+        Farthest move along each axis, in whole pixels.
+    flip : {"none", "random", "alternating", "vertical"}
+        Left to right by a coin for each image and epoch; or by a coin for each image in epoch 0
+        and every other epoch from then on, so that two epochs show both sides of every image
+        (Jordan, arXiv 2404.00498); or upside down by a coin.
+    rotate : float
+        Largest angle to either side, in degrees.
+    zoom : float
+        Largest change of scale, as a share: 0.1 is a factor from 0.9 to 1.1.
+    erase : int
+        Side of the square, in pixels, that is set to background; its centre lies anywhere in
+        the image, so part of it may lie outside (Cutout; DeVries and Taylor, arXiv 1708.04552).
+    """
+    epoch = tf.cast(epoch, tf.int32)
+    # One column of random numbers in [0, 1) a decision.
+    columns = tf.random.stateless_uniform((7, n), seed=tf.stack([seed, epoch]))
+    side, *moves, angle, scale, top, left = tf.unstack(columns)
+    side = tf.round(side)
+    if flip == "alternating":
+        first = tf.random.stateless_uniform((n,), seed=(seed, -1))
+        side = tf.cast((tf.cast(first < 0.5, tf.int32) + epoch) % 2, tf.float32)
+    across = 1 - 2 * side if flip in ("random", "alternating") else tf.ones(n)
+    down = 1 - 2 * side if flip == "vertical" else tf.ones(n)
+    dx, dy = (tf.floor(move * (2 * shift + 1)) - shift for move in moves)
+    radians = (2 * angle - 1) * (rotate * 3.141592653589793 / 180)
+    scale = 1 + (2 * scale - 1) * zoom
+    cos, sin = tf.cos(radians) / scale, tf.sin(radians) / scale
+    a, b, c, d = across * cos, across * sin, -down * sin, down * cos
+    y0, x0 = ((size - 1) / 2 for size in IMAGE_SHAPE)
+    zeros = tf.zeros(n)
+    transforms = [
+        *(a, b, x0 - a * (x0 + dx) - b * (y0 + dy)),
+        *(c, d, y0 - c * (x0 + dx) - d * (y0 + dy)),
+        *(zeros, zeros),
+    ]
+    top = tf.floor(top * IMAGE_SHAPE[0]) - erase // 2
+    left = tf.floor(left * IMAGE_SHAPE[1]) - erase // 2
+    boxes = [top, top + erase, left, left + erase]
+    return Draw(tf.stack(transforms, axis=1), tf.stack(boxes, axis=1))
+
+
+def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
+    """Return the images as drawn, uint8 of shape (n, 28, 28).
+
+    Parameters
+    ----------
+    images : tensor of shape (n, 28, 28), uint8
+        As published; what comes in from outside the image is background.
+    drawn : Draw
+        One line an image.
+    """
+    moved = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images[..., tf.newaxis],
+        transforms=drawn.transforms,
+        output_shape=IMAGE_SHAPE,
+        fill_value=0.0,
+        interpolation="BILINEAR",  # exact where pixels fall on pixels
+    )[..., 0]
+    top, bottom, left, right = tf.split(drawn.boxes, 4, axis=1)
+    y, x = (tf.range(size, dtype=tf.float32) for size in IMAGE_SHAPE)
+    rows = tf.cast((y >= top) & (y < bottom), tf.uint8)
+    columns = tf.cast((x >= left) & (x < right), tf.uint8)
+    return moved * (1 - rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Raise BadInputError unless `draw` takes the options and their values.
+
+    Parameters
+    ----------
+    options : mapping
+        Arguments of `draw` other than ``n``, ``seed`` and ``epoch``.
+    """
+    for name, value in options.items():
+        if name == "flip":
+            if value not in get_args(Flip):
+                raise unknown(name, value, get_args(Flip))
+        elif name not in _LARGEST:
+            raise unknown("augmentation", name, ["flip", *_LARGEST])
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise BadInputError(f"{name} must be a number; received {value!r}.")
+        elif not 0 <= value <= _LARGEST[name]:
+            raise BadInputError(
+                f"{name} must lie between 0 and {_LARGEST[name]}; received {value!r}."
+            )
+
+
+_LARGEST = {"shift": min(IMAGE_SHAPE), "rotate": 180, "zoom": 0.9, "erase": min(IMAGE_SHAPE)}
