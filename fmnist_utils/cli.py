@@ -104,8 +104,12 @@ def train(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
 @click.argument("name")
 @SET
 @click.option("--seeds", default="0,1,2", show_default=True, help="Trained and read one by one.")
+@click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
+@click.option("--ensemble", is_flag=True, help="Also average over all seeds.")
 @click.option("--publish", is_flag=True, help="Add to the committed figures/results.json.")
-def evaluate(name: str, assignments: tuple[str, ...], seeds: str, publish: bool) -> None:
+def evaluate(
+    name: str, assignments: tuple[str, ...], seeds: str, tta: bool, ensemble: bool, publish: bool
+) -> None:
     """Read the test set with the recipe NAME at its last epoch, a seed at a time."""
     from fmnist_utils import lesson, recipes
 
@@ -119,7 +123,9 @@ def evaluate(name: str, assignments: tuple[str, ...], seeds: str, publish: bool)
     from fmnist_utils import benchmark
 
     variant = ", ".join(assignments) or None
-    benchmark.read_test(name, recipe, chosen, variant=variant, publish=publish)
+    benchmark.read_test(
+        name, recipe, chosen, variant=variant, tta=tta, ensemble=ensemble, publish=publish
+    )
 
 
 @commands.command()

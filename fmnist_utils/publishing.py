@@ -13,7 +13,7 @@ from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.recipes import PROFILES
 
 COSTS = "costs.json"
-_README_MARKS = ("<!-- results -->\n", "<!-- end of results -->")
+SPEED = "speed.json"
 
 
 def publish(names: list[str], output: Path) -> None:
@@ -164,13 +164,19 @@ def _navigation(names: list[str], index: int) -> str:
 def _stamped_readme() -> str:
     path = paths.root() / "README.md"
     text = path.read_text()
-    begin, end = _README_MARKS
-    if begin not in text or end not in text:
-        raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
-    before, rest = text.split(begin, 1)
-    after = rest.split(end, 1)[1]
-    table = results.leaderboard(results.read(paths.published_results()))
-    return f"{before}{begin}{results.markdown_table(table)}\n{end}{after}"
+    speeds = results.read(paths.published_figures_dir() / SPEED)
+    tables = {
+        "results": results.leaderboard(results.read(paths.published_results())),
+        "speed": results.speed_table(speeds),
+    }
+    for mark, table in tables.items():
+        begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+        if begin not in text or end not in text:
+            raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
+        before, rest = text.split(begin, 1)
+        after = rest.split(end, 1)[1]
+        text = f"{before}{begin}{results.markdown_table(table)}\n{end}{after}"
+    return text
 
 
 def _read_json(path: Path) -> dict[str, Any]:

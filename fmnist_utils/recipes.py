@@ -36,6 +36,8 @@ def _check(name: str, kind: Any, value: object) -> None:
         raise BadInputError(f"Recipe field {name} takes {expected}; received {value!r}.")
     if name == "learning_rate" and not 0 < typing.cast(float, value) < float("inf"):
         raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
+    if name == "selection" and not 0 < typing.cast(float, value) <= 1:
+        raise BadInputError(f"selection must be above 0 and at most 1; received {value!r}.")
     if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
         raise BadInputError(f"{name} must be at least 0 and below 1; received {value!r}.")
     lowest = _LOWER_BOUNDS.get(name)
@@ -55,8 +57,8 @@ class Recipe:
         Arguments of that builder, such as ``{"filters": [32, 64]}``.
     epochs, batch_size : int
         Passes over the training images, and images an update.
-    optimizer : {"adam", "rmsprop", "sgd"}
-        ``sgd`` is with Nesterov momentum 0.9.
+    optimizer : {"adam", "rmsprop", "sgd", "muon"}
+        ``sgd`` is with Nesterov momentum 0.9; ``muon`` is `fmnist_utils.optimizers.Muon`.
     learning_rate : float
         The schedule's highest.
     schedule : {"constant", "cosine", "one_cycle"}
@@ -71,6 +73,9 @@ class Recipe:
     ema : float
         Decay an update of the running average of the weights that validates and is kept; 0 keeps
         the last weights.
+    selection : float
+        Share of the training images that each epoch after the first shows, most of them those with
+        the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
     augmentation : mapping
         Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none.
     precision : {"float32", "mixed_bfloat16", "auto"}
@@ -90,12 +95,13 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     epochs: int = 10
     batch_size: int = 128
-    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "rmsprop", "sgd", "muon"] = "adam"
     learning_rate: float = 1e-3
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.0
+    selection: float = 1.0
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False

@@ -203,6 +203,32 @@ def leaderboard(rows: Sequence[Row], *, split: str = "test", profile: str = "ful
     )
 
 
+def speed_table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return what ``make bench`` measured of training, one line a contender, as ratios.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of ``speed.json``, one a network.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text. Images a second as multiples of Keras in float32 with its own layers; in the last
+        line, the share of the processor's own limit that ours reaches.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for row in rows:
+        speeds = row["images_a_second"]
+        ours = max(speed for name, speed in speeds.items() if name.startswith("ours"))
+        share = ours * row["gflop_an_image"] / row["limit"]["gflop_a_second"]
+        columns[f"{row['parameters'] / 1e6:.2f} M parameters"] = {
+            **{name: f"{speed / speeds['Keras float32']:.2f}" for name, speed in speeds.items()},
+            f"ours, share of a {row['limit']['what']}": f"{100 * share:.0f} %",
+        }
+    return pd.DataFrame(columns).rename_axis("training").reset_index()
+
+
 def markdown_table(table: pd.DataFrame) -> str:
     """Return a table of texts as a Markdown table."""
     lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]

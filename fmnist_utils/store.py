@@ -59,14 +59,19 @@ class Run:
         """Metrics on the validation images, if any; ``parameters`` and ``train_seconds``."""
         return dict(json.loads((self.folder / "metrics.json").read_text()))
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[np.uint8], *, tta: bool = False) -> NDArray[np.float32]:
         """Return the probabilities of the ten classes, float32 of shape (n, 10).
 
         Parameters
         ----------
         images : ndarray of shape (n, 28, 28), uint8
             0 is background.
+        tta : bool
+            Test-time augmentation: the mean over each image and its mirror image.
         """
+        if tta:
+            both = [self.predict(images), self.predict(images[:, :, ::-1])]
+            return np.asarray(np.mean(both, axis=0))
         return np.asarray(self.model.predict(images, batch_size=500, verbose=0))
 
 

@@ -1,22 +1,30 @@
 """Train a recipe. Nothing here can receive test images: `data.TrainingData` holds none.
 
 The input path keeps all images in memory, gathers and augments a batch at a time inside TensorFlow,
-with no Python for each image. The order of an epoch, and what happens to each image in it, follow
-from the seed and the epoch's number alone, so an interrupted training goes on as it would have.
+with no Python for each image. What an epoch shows follows from the seed, the epoch's number and the
+state that is saved after each, so an interrupted training goes on as it would have.
+
+The loop is our own, not `keras.Model.fit`: it needs the loss of each image, to choose what the next
+epoch shows.
 """
 
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fmnist_utils import augment, data, machine, models
+from fmnist_utils.optimizers import Muon
 from fmnist_utils.recipes import Recipe
 
 CHECKPOINT_PATTERN = "epoch-*.weights.h5"
@@ -69,44 +77,122 @@ def train(
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    model = compiled_model(recipe, n_images=len(training_data.train.images))
-    log = _EpochLog(recipe.epochs, verbose=verbose)
-    callbacks: list[keras.callbacks.Callback] = [log]
-    first_epoch = 0
+    labelled, validation = training_data.train, training_data.validation
+    model = compiled_model(recipe, n_images=len(labelled.images))
+    state = _State(difficulty=np.full(len(labelled.images), np.inf, np.float32))
     if checkpoint_dir is not None:
-        first_epoch = _restore(checkpoint_dir, model, log)
-        callbacks.append(_Checkpoint(checkpoint_dir, log))
-    validation = training_data.validation
-    # The averaged weights validate; at the end of the last epoch Keras leaves them in the model.
-    if recipe.ema and len(validation.images):
-        callbacks.append(keras.callbacks.SwapEMAWeights())
-    # Keras runs one epoch too many when the first is already past the last.
-    if first_epoch < recipe.epochs:
-        n_images = len(training_data.train.images)
-        model.fit(
-            batches(
-                training_data.train,
-                batch_size=recipe.batch_size,
-                seed=recipe.seed,
-                first_epoch=first_epoch,
-                augmentation=recipe.augmentation,
-            ),
-            steps_per_epoch=_updates_an_epoch(n_images, recipe.batch_size),
-            initial_epoch=first_epoch,
-            epochs=recipe.epochs,
-            validation_data=(
-                (validation.images, data.one_hot(validation.labels))
-                if len(validation.images)
-                else None
-            ),
-            validation_batch_size=500,
-            shuffle=False,  # the stream is shuffled already
-            callbacks=callbacks,
-            verbose=0,
-        )
-    else:
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-    return Trained(model, pd.DataFrame(log.rows))
+        _restore(checkpoint_dir, model, state)
+        if verbose and state.rows:
+            print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
+    update = _update_function(model)
+    for epoch in range(len(state.rows), recipe.epochs):
+        start = time.perf_counter()
+        row = {"epoch": epoch + 1, **_run_epoch(recipe, labelled, epoch, update, state.difficulty)}
+        seconds = time.perf_counter() - start
+        if len(validation.images):
+            with _averaged(model):
+                row |= _validate(model, validation)
+        state.rows.append(row | {"seconds": seconds})
+        if checkpoint_dir is not None:
+            _save(checkpoint_dir, model, state)
+        if verbose:
+            print(_line(state.rows[-1], recipe.epochs), flush=True)
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    return Trained(model, pd.DataFrame(state.rows))
+
+
+@dataclass
+class _State:
+    """What goes from one epoch to the next beside the weights.
+
+    Parameters
+    ----------
+    difficulty : ndarray of shape (n,), float32
+        Running average of each image's loss, infinite before it was first seen.
+    rows : list of dict
+        Of the history.
+    """
+
+    difficulty: NDArray[np.float32]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _run_epoch(
+    recipe: Recipe,
+    labelled: data.Labelled,
+    epoch: int,
+    update: Callable[..., tf.Tensor],
+    difficulty: NDArray[np.float32],
+) -> dict[str, float]:
+    """Train for one epoch, note each image's difficulty, return mean loss and accuracy."""
+    indices = select(difficulty, recipe.selection, seed=recipe.seed, epoch=epoch)
+    stream = batches(
+        labelled,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        epoch=epoch,
+        indices=indices,
+        augmentation=recipe.augmentation,
+    )
+    measured = np.concatenate([update(images, labels).numpy() for images, labels in stream])
+    order = _order(indices, seed=recipe.seed, epoch=epoch)
+    seen = np.isfinite(difficulty[order])
+    losses = measured[:, 1]
+    difficulty[order] = np.where(seen, (difficulty[order] + losses) / 2, losses)
+    return {"loss": float(measured[:, 0].mean()), "accuracy": float(measured[:, 2].mean())}
+
+
+def _update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """Return the function that takes a step with a batch.
+
+    It returns a row an image: the loss that is minimised, the plain cross-entropy, and whether the
+    answer was right.
+    """
+
+    def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            probabilities = model(images, training=True)
+            losses = model.loss(labels, probabilities)
+            total = tf.reduce_mean(losses)
+        variables = model.trainable_variables
+        gradients = tape.gradient(total, [variable.value for variable in variables])
+        model.optimizer.apply(gradients, variables)
+        plain = keras.losses.categorical_crossentropy(labels, probabilities)
+        right = keras.metrics.categorical_accuracy(labels, probabilities)
+        return tf.stack([losses, plain, tf.cast(right, losses.dtype)], axis=1)
+
+    function: Callable[..., tf.Tensor] = tf.function(
+        update,
+        reduce_retracing=True,  # the last batch may be smaller
+        jit_compile=False,  # XLA's convolutions are many times slower on a CPU
+    )
+    return function
+
+
+def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]:
+    probabilities = model.predict(validation.images, batch_size=500, verbose=0)
+    labels = data.one_hot(validation.labels)
+    right = probabilities.argmax(axis=1) == validation.labels
+    loss = np.mean(model.loss(labels, probabilities))
+    return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
+
+
+@contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """Put the optimizer's running average of the weights, if it keeps one, into the model."""
+    last = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    yield
+    for variable, value in zip(model.trainable_variables, last, strict=True):
+        variable.assign(value)
+
+
+def _line(row: Mapping[str, float], epochs: int) -> str:
+    measured = [f"{name} {value:.4f}" for name, value in row.items() if name in _MEASURED]
+    return "  ".join([f"epoch {row['epoch']:>3}/{epochs}", *measured, f"{row['seconds']:.1f} s"])
+
+
+_MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
@@ -127,7 +213,9 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     model.compile(
         optimizer=_optimizer(recipe, n_images),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        loss=keras.losses.CategoricalCrossentropy(
+            label_smoothing=recipe.label_smoothing, reduction=None
+        ),
         metrics=["accuracy"],
         jit_compile=False,  # XLA's convolutions are many times slower on a CPU
     )
@@ -153,24 +241,54 @@ def computes_in_bfloat16() -> bool:
     return bool(tf.config.list_physical_devices("GPU")) or machine.computes_in_bfloat16()
 
 
+def select(
+    difficulty: NDArray[np.float32], share: float, *, seed: int, epoch: int
+) -> NDArray[np.int32]:
+    """Return which images an epoch shows, in ascending order.
+
+    Parameters
+    ----------
+    difficulty : ndarray of shape (n,), float32
+        Of each image; infinite where it is not known yet.
+    share : float
+        Of the images to show. Seven tenths of them are the most difficult, the others are drawn
+        from the rest, so that nothing is forgotten for long. As long as a difficulty is unknown,
+        all are shown. After online batch selection (Loshchilov and Hutter, arXiv 1511.06343) and
+        the proxy filter of airbench96 (Jordan, arXiv 2404.00498).
+    seed, epoch : int
+        What is drawn follows from them.
+    """
+    n = len(difficulty)
+    if share == 1 or np.isinf(difficulty).any():
+        return np.arange(n, dtype=np.int32)
+    n_shown = round(share * n)
+    by_difficulty = np.argsort(-difficulty, kind="stable")
+    hardest, rest = np.split(by_difficulty, [round(0.7 * n_shown)])
+    drawn = np.random.default_rng((seed, epoch)).permutation(rest)[: n_shown - len(hardest)]
+    return np.sort(np.concatenate([hardest, drawn])).astype(np.int32)
+
+
 def batches(
     labelled: data.Labelled,
     *,
     batch_size: int,
     seed: int,
-    first_epoch: int = 0,
+    epoch: int = 0,
+    indices: NDArray[np.int32] | None = None,
     augmentation: Mapping[str, Any] | None = None,
 ) -> tf.data.Dataset:
-    """Return an endless stream of batches, epoch after epoch, each in an order of its own.
+    """Return an epoch's batches, in an order of its own.
 
     Parameters
     ----------
     labelled : data.Labelled
         Images and labels; they stay in memory.
     batch_size : int
-        Images a batch; the last of an epoch may be smaller.
-    seed, first_epoch : int
-        The order of an epoch follows from the seed and its number.
+        Images a batch; the last may be smaller.
+    seed, epoch : int
+        Order and augmentation follow from them.
+    indices : ndarray of shape (m,), int32, optional
+        Of the images to show; all, where it is not given.
     augmentation : mapping, optional
         Arguments of `augment.draw`.
 
@@ -183,14 +301,11 @@ def batches(
     augment.check(augmentation or {})
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
-
-    def ordered(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(n), seed=tf.stack([seed, epoch]))
-        rows = (order,)
-        if augmentation:
-            drawn = augment.draw(n, seed=seed, epoch=epoch, **augmentation)
-            rows += tuple(tf.gather(values, order) for values in drawn)
-        return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size)
+    order = _order(np.arange(n) if indices is None else indices, seed=seed, epoch=epoch)
+    rows = (order,)
+    if augmentation:
+        drawn = augment.draw(n, seed=seed, epoch=epoch, **augmentation)
+        rows += tuple(tf.gather(values, order) for values in drawn)
 
     def load(index: tf.Tensor, *drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.gather(images, index)
@@ -198,100 +313,56 @@ def batches(
             batch = augment.apply(batch, augment.Draw(*drawn))
         return batch, tf.gather(labels, index)
 
-    return tf.data.Dataset.counter(first_epoch).flat_map(ordered).map(load).prefetch(8)
+    return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).map(load).prefetch(8)
 
 
-class _EpochLog(keras.callbacks.Callback):  # type: ignore[misc]
-    """One row, and one printed line, an epoch.
+def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np.int32]:
+    shuffled = tf.random.experimental.stateless_shuffle(
+        tf.constant(indices, tf.int32), seed=(seed, epoch)
+    )
+    return np.asarray(shuffled)
 
-    Parameters
-    ----------
-    epochs : int
-        Of the whole training, for the line's ``3/10``.
-    verbose : bool
-        Whether to print.
+
+def _save(folder: Path, model: keras.Model, state: _State) -> None:
+    """Write the state into a file of its own, put under its name when complete.
+
+    Keras's BackupAndRestore writes weights and epoch into two files, in place: a process killed
+    between or during the two leaves a state that cannot be loaded, or one that repeats an epoch.
+    Here everything is in one file, and a rename cannot be interrupted.
     """
-
-    def __init__(self, epochs: int, *, verbose: bool = True) -> None:
-        super().__init__()
-        self.epochs = epochs
-        self.verbose = verbose
-        self.rows: list[dict[str, Any]] = []
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._seconds = -time.perf_counter()
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        # Keras validates inside the epoch; what is reported is training alone.
-        self._seconds += time.perf_counter()
-
-    def on_test_end(self, logs: dict[str, float] | None = None) -> None:
-        self._seconds -= time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._seconds += time.perf_counter()
-        measured = {name: (logs or {})[name] for name in _MEASURED if name in (logs or {})}
-        self.rows.append({"epoch": epoch + 1, **measured, "seconds": self._seconds})
-        if self.verbose:
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in measured.items())
-            print(f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {self._seconds:.1f} s", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    older = list(folder.glob(CHECKPOINT_PATTERN))
+    unfinished = folder / "unfinished.weights.h5"
+    model.save_weights(unfinished)
+    with h5py.File(unfinished, "a") as file:
+        file["difficulty"] = state.difficulty
+        file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
+    unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
+    for path in older:
+        path.unlink()
 
 
-_MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
-
-
-class _Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
-    """The state after each epoch, in one file that is renamed when complete.
-
-    Keras's own BackupAndRestore writes weights and epoch into two files, in place: a process
-    killed between or during the two leaves a state that cannot be loaded, or one that repeats an
-    epoch. Here the epoch is in the file's name, and a rename cannot be interrupted.
-    """
-
-    def __init__(self, folder: Path, log: _EpochLog) -> None:
-        super().__init__()
-        self.folder = folder
-        self.log = log
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        older = list(self.folder.glob(CHECKPOINT_PATTERN))
-        unfinished = self.folder / "unfinished.csv"
-        pd.DataFrame(self.log.rows).to_csv(unfinished, index=False)
-        unfinished.replace(self.folder / "history.csv")
-        unfinished = self.folder / "unfinished.weights.h5"
-        self.model.save_weights(unfinished)
-        unfinished.replace(self.folder / f"epoch-{epoch + 1:04d}.weights.h5")
-        for path in older:
-            path.unlink()
-
-
-def _restore(folder: Path, model: keras.Model, log: _EpochLog) -> int:
-    """Load the newest state of a folder into model and log; return the epochs already trained."""
+def _restore(folder: Path, model: keras.Model, state: _State) -> None:
+    """Load the newest state of a folder, if there is any, into model and state."""
+    model.optimizer.build(model.trainable_variables)
     for path in sorted(folder.glob(CHECKPOINT_PATTERN), reverse=True):
-        model.optimizer.build(model.trainable_variables)
         try:
+            with h5py.File(path) as file:
+                difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
             model.load_weights(path)
-            history = pd.read_csv(folder / "history.csv")
-        except (OSError, ValueError) as error:
+        except (OSError, KeyError, ValueError) as error:
             print(f"Saved state {path.name} cannot be read ({error}); starting from an older one.")
             path.unlink()
             continue
-        epochs = int(path.name.removeprefix("epoch-").removesuffix(".weights.h5"))
-        log.rows = [dict(row) for _, row in history[history["epoch"] <= epochs].iterrows()]
-        if log.verbose:
-            print(f"Going on after epoch {epochs} of {log.epochs}.")
-        return epochs
-    return 0
-
-
-def _updates_an_epoch(n_images: int, batch_size: int) -> int:
-    return int(np.ceil(n_images / batch_size))
+        state.difficulty, state.rows = difficulty, rows
+        return
 
 
 def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
-    updates = recipe.epochs * _updates_an_epoch(n_images, recipe.batch_size)
+    # The first epoch shows all images, the others a selection.
+    later = np.ceil(round(recipe.selection * n_images) / recipe.batch_size)
+    updates = int(np.ceil(n_images / recipe.batch_size) + (recipe.epochs - 1) * later)
     if recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, updates)
     if recipe.schedule == "one_cycle":
@@ -319,4 +390,5 @@ _OPTIMIZERS: Mapping[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]
     "adam": (keras.optimizers.Adam, {}),
     "rmsprop": (keras.optimizers.RMSprop, {}),
     "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
+    "muon": (Muon, {}),
 }

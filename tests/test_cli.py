@@ -121,7 +121,7 @@ def test_train_and_evaluate(folders: Path, capsys: pytest.CaptureFixture[str]) -
     assert "accuracy" in first
     assert fmnist("evaluate", "dense", *SMALL, "--seeds", "0") == 0
     second = capsys.readouterr().out
-    assert "epoch" not in second  # found trained
+    assert "epoch   1/1" not in second  # found trained
     assert "1,000 sketches test images" in second
     assert not list(folders.glob("runs/**/results.json"))  # sketches are no result
 
@@ -161,13 +161,30 @@ def test_a_read_of_the_test_set_is_recorded_with_what_was_changed(
     sketches = data.load_training("sketches", train_size=200)
     monkeypatch.setattr(data, "load_training", lambda *_, **__: sketches)
     monkeypatch.setattr(data, "load_test", lambda *_: data.sketches(50, seed=3))
-    assert fmnist("evaluate", "dense", "--set", "epochs=1", "--seeds", "0,1") == 0
+    options = ("--set", "epochs=1", "--seeds", "1,2", "--tta", "--ensemble")
+    assert fmnist("evaluate", "dense", *options) == 0
     (path,) = folders.glob("runs/**/results.json")
-    rows = {row["metric"]: row for row in results.read(path)}
-    assert rows["accuracy"]["seeds"] == [0, 1]
-    assert rows["accuracy"]["variant"] == "epochs=1"
-    assert rows["accuracy"]["notebook"] == "02_dense"
-    assert set(rows) == {"accuracy", "f1_macro", "log_loss"}
+    rows = {(row["variant"], row["metric"]): row for row in results.read(path)}
+    variants = ["epochs=1" + which for which in ("", "_tta", "_ensemble", "_ensemble_tta")]
+    assert {variant for variant, _ in rows} == {*variants}
+    assert {metric for _, metric in rows} == {"accuracy", "f1_macro", "log_loss"}
+    seeds = [rows[variant, "accuracy"]["seeds"] for variant in variants]
+    assert seeds == [[1, 2], [1, 2], [1], [1]]
+    one, *_, many = (rows[variant, "accuracy"] for variant in variants)
+    assert many["parameters"] == 2 * one["parameters"]
+    assert many["train_seconds"] == [pytest.approx(sum(one["train_seconds"]))]
+    assert one["notebook"] == "02_dense"
+
+    from fmnist_utils import recipes, store
+
+    test = data.sketches(50, seed=3)
+    images = test.images, test.images[:, :, ::-1]
+    total = sum(
+        store.get_or_train(recipes.override(recipes.get("dense"), epochs=1, seed=seed)).predict(x)
+        for seed in (1, 2)
+        for x in images
+    )
+    assert many["values"] == [pytest.approx((total.argmax(axis=1) == test.labels).mean())]
 
 
 @pytest.mark.parametrize("code", ["import fmnist_utils", "from fmnist_utils import cli"])

@@ -83,15 +83,15 @@ def test_full_disk_leaves_no_run(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_interrupt_is_kept_and_told(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = training._Checkpoint.on_epoch_end
+    original = training._save
 
-    def interrupt(self, epoch, logs=None):  # type: ignore[no-untyped-def]
-        original(self, epoch, logs)
-        if epoch == 0:
+    def interrupt(folder: Path, model: keras.Model, state: training._State) -> None:
+        original(folder, model, state)
+        if len(state.rows) == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training._Checkpoint, "on_epoch_end", interrupt)
+        patch.setattr(training, "_save", interrupt)
         store.get_or_train(RECIPE)
     assert _visible(runs) == []
     assert "run it again to go on" in capsys.readouterr().out

@@ -4,6 +4,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from fmnist_utils import data, recipes, training
@@ -19,9 +22,9 @@ def sketches() -> data.TrainingData:
     return data.load_training("sketches", train_size=300)
 
 
-def _order(labelled: data.Labelled, *, seed: int, first_epoch: int, updates: int) -> list[int]:
-    stream = training.batches(labelled, batch_size=4, seed=seed, first_epoch=first_epoch)
-    return [int(i) for images, _ in stream.take(updates) for i in images.numpy()[:, 0, 0]]
+def _shown(labelled: data.Labelled, **options: Any) -> list[int]:
+    stream = training.batches(labelled, batch_size=4, **options)
+    return [int(i) for images, _ in stream for i in images.numpy()[:, 0, 0]]
 
 
 @pytest.fixture
@@ -32,20 +35,73 @@ def numbered() -> data.Labelled:
 
 
 def test_each_epoch_shows_each_image_once_in_an_order_of_its_own(numbered: data.Labelled) -> None:
-    order = _order(numbered, seed=0, first_epoch=0, updates=6)  # 4 + 4 + 2 images an epoch
-    first, second = order[:10], order[10:]
+    first, second = (_shown(numbered, seed=0, epoch=epoch) for epoch in (0, 1))
     assert sorted(first) == sorted(second) == list(range(10))
     assert first != second
 
 
 def test_the_order_follows_from_seed_and_epoch_alone(numbered: data.Labelled) -> None:
-    two = _order(numbered, seed=3, first_epoch=0, updates=6)
-    assert _order(numbered, seed=3, first_epoch=1, updates=3) == two[10:]
-    assert _order(numbered, seed=4, first_epoch=0, updates=3) != two[:10]
+    assert _shown(numbered, seed=3, epoch=1) == _shown(numbered, seed=3, epoch=1)
+    assert _shown(numbered, seed=3) != _shown(numbered, seed=4)
+
+
+def test_only_what_is_selected_is_shown(numbered: data.Labelled) -> None:
+    shown = _shown(numbered, seed=0, indices=np.array([1, 4, 5, 8, 9], np.int32))
+    assert sorted(shown) == [1, 4, 5, 8, 9]
+
+
+@given(
+    difficulty=hnp.arrays(np.float32, st.integers(10, 60), elements=st.floats(0, 9, width=32)),
+    share=st.floats(0.1, 0.99),
+)
+def test_the_most_difficult_and_some_others_are_selected(
+    difficulty: NDArray[np.float32], share: float
+) -> None:
+    chosen, again, later = (
+        training.select(difficulty, share, seed=0, epoch=epoch) for epoch in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(chosen, again)
+    assert len(chosen) == len(np.unique(chosen)) == round(share * len(difficulty))
+    n_hardest = round(0.7 * len(chosen))
+    for selected in (chosen, later):
+        left = np.setdiff1d(np.arange(len(difficulty)), selected)
+        easier = np.sort(difficulty[selected])[::-1][n_hardest:]
+        assert n_hardest == 0 or difficulty[left].max() <= difficulty[selected].max()
+        assert len(easier) + n_hardest == len(selected)
+
+
+def test_all_are_selected_until_each_was_seen() -> None:
+    difficulty = np.array([0.1, np.inf, 3.0, 0.2], np.float32)
+    assert training.select(difficulty, 0.5, seed=0, epoch=1).tolist() == [0, 1, 2, 3]
+
+
+def test_an_epoch_of_a_selection_notes_the_losses_of_what_it_showed(
+    sketches: data.TrainingData,
+) -> None:
+    recipe = recipes.override(RECIPE, selection=0.5)
+    difficulty = np.full(300, np.inf, np.float32)
+    model = training.compiled_model(recipe, n_images=300)
+    update = training._update_function(model)
+    images, labels = sketches.train.images, sketches.train.labels
+
+    def epoch(number: int) -> None:
+        training._run_epoch(recipe, sketches.train, number, update, difficulty)
+
+    model.optimizer.learning_rate = 0.0  # so that the losses stay what they are
+    epoch(0)
+    probabilities = model.predict(images, verbose=0)
+    losses = -np.log(probabilities[np.arange(300), labels])
+    np.testing.assert_allclose(difficulty, losses, rtol=1e-3, atol=1e-4)
+    difficulty[:] = losses + 1
+    epoch(1)
+    shown = training.select(losses + 1, 0.5, seed=recipe.seed, epoch=1)
+    moved = np.flatnonzero(np.abs(difficulty - losses - 1) > 0.1)
+    np.testing.assert_array_equal(moved, shown)
+    np.testing.assert_allclose(difficulty[shown], losses[shown] + 0.5, rtol=1e-3, atol=1e-4)
 
 
 def test_labels_stay_with_their_images(numbered: data.Labelled) -> None:
-    for images, labels in training.batches(numbered, batch_size=3, seed=0).take(4):
+    for images, labels in training.batches(numbered, batch_size=3, seed=0):
         np.testing.assert_array_equal(labels.numpy().argmax(axis=1), images.numpy()[:, 0, 0])
 
 
@@ -79,14 +135,14 @@ class _Interrupt(Exception):
 
 
 def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
-    original = training._Checkpoint.on_epoch_end
+    original = training._save
 
-    def stop(self, epoch, logs=None):  # type: ignore[no-untyped-def]
-        original(self, epoch, logs)
-        if epoch + 1 == epochs:
+    def stop(folder: Path, model: keras.Model, state: training._State) -> None:
+        original(folder, model, state)
+        if len(state.rows) == epochs:
             raise _Interrupt
 
-    monkeypatch.setattr(training._Checkpoint, "on_epoch_end", stop)
+    monkeypatch.setattr(training, "_save", stop)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +152,7 @@ def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
         {"optimizer": "sgd", "schedule": "cosine"},
         {"optimizer": "sgd", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
         {"augmentation": {"shift": 2, "flip": "alternating", "erase": 8}},
+        {"selection": 0.5},
     ],
 )
 def test_interrupted_training_comes_to_the_same(
@@ -186,11 +243,11 @@ def test_augmentation_reaches_the_batches_and_labels_follow(numbered: data.Label
     )
     stream = training.batches(bright, batch_size=4, seed=0, augmentation={"erase": 14})
     erased = 0
-    for images, labels in stream.take(6):
+    for images, labels in stream:
         brightest = images.numpy().max(axis=(1, 2))
         np.testing.assert_array_equal(brightest, labels.numpy().argmax(axis=1) * 20 + 20)
         erased += (images.numpy() == 0).any(axis=(1, 2)).sum()
-    assert erased == 20
+    assert erased == 10
 
 
 def test_what_happens_to_an_image_does_not_depend_on_its_batch(sketches: data.TrainingData) -> None:
@@ -198,7 +255,7 @@ def test_what_happens_to_an_image_does_not_depend_on_its_batch(sketches: data.Tr
         stream = training.batches(
             sketches.train, batch_size=batch_size, seed=0, augmentation={"shift": 3}
         )
-        return np.concatenate([x.numpy() for x, _ in stream.take(300 // batch_size)])
+        return np.concatenate([x.numpy() for x, _ in stream])
 
     np.testing.assert_array_equal(epoch(50), epoch(75))
 

@@ -1,0 +1,105 @@
+"""Optimizers that Keras does not have."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("fmnist_utils")
+class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
+    """Momentum made orthogonal, for convolutions that a normalisation follows.
+
+    The momentum of a kernel, as a matrix with a column for each filter, is replaced by the nearest
+    orthogonal matrix, so that a step moves the kernel as far along directions that the gradient
+    rarely shows as along those that it always shows. The kernel is then scaled back to a fixed
+    norm, as its scale means nothing before a normalisation, and the learning rate is the share of
+    that norm that a step moves. All other weights (scales, offsets, dense layers, convolutions
+    1x1 or of a single channel) take Nesterov steps (momentum 0.9) of `others` times the rate.
+
+    Parameters
+    ----------
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
+        Of the kernels.
+    momentum : float
+        Of the kernels, of Nesterov's form.
+    others : float
+        By what the rate of all other weights is larger.
+    **kwargs
+        As in `keras.optimizers.Optimizer`.
+
+    Notes
+    -----
+    After K. Jordan and others, "Muon: an optimizer for hidden layers in neural networks"
+    (https://kellerjordan.github.io/posts/muon, 2024), and their airbench, whence the fixed norm.
+    Keras's own Muon leaves the kernels of convolutions to AdamW.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,
+        *,
+        momentum: float = 0.6,
+        others: float = 2.0,
+        name: str = "muon",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.others = others
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make the momentum of each variable."""
+        if self.built:
+            return
+        super().build(variables)
+        self.momentums = [
+            self.add_variable_from_reference(variable, name="momentum") for variable in variables
+        ]
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Move one variable, and its momentum."""
+        average = self.momentums[self._get_variable_index(variable)]
+        is_kernel = _is_kernel(variable)
+        momentum = self.momentum if is_kernel else 0.9
+        self.assign(average, momentum * average + gradient)
+        step = gradient + momentum * average
+        if not is_kernel:
+            self.assign_sub(variable, self.others * learning_rate * step)
+            return
+        n_filters = variable.shape[-1]
+        direction = orthogonal(ops.reshape(step, (-1, n_filters)))
+        moved = ops.reshape(variable, direction.shape) - learning_rate * direction
+        scaled = moved * (n_filters**0.5 / ops.norm(moved))
+        self.assign(variable, ops.reshape(scaled, variable.shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "momentum": self.momentum, "others": self.others}
+
+
+def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
+    """Return about the nearest matrix whose rows, or columns, are orthonormal.
+
+    Parameters
+    ----------
+    matrix : tensor of shape (m, n), float32
+        Its singular values, whatever they are, become values between 0.7 and 1.2.
+    steps : int
+        Of the Newton-Schulz iteration, whose polynomial is tuned to rise steeply at zero.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if tall else matrix
+    x = x / (ops.norm(x) + 1e-7)
+    for _ in range(steps):
+        square = ops.matmul(x, ops.transpose(x))
+        x = 3.4445 * x + ops.matmul(-4.7750 * square + 2.0315 * ops.matmul(square, square), x)
+    return ops.transpose(x) if tall else x
+
+
+def _is_kernel(variable: keras.Variable) -> bool:
+    """Return whether a variable is the kernel of a convolution that sees more than a point."""
+    if len(variable.shape) != 4:
+        return False
+    height, width, channels, _ = variable.shape
+    return bool(height * width > 1 and channels > 1)
