@@ -145,21 +145,20 @@ def _run_epoch(
 def _update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
     """Return the function that takes a step with a batch.
 
-    It returns a row an image: the loss that is minimised, the plain cross-entropy, and whether the
-    answer was right.
+    It returns a row an image: the batch's loss, the image's plain cross-entropy, and whether the
+    answer was right, as 1 or 0.
     """
 
     def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             probabilities = model(images, training=True)
-            losses = model.loss(labels, probabilities)
-            total = tf.reduce_mean(losses)
+            loss = model.loss(labels, probabilities)
         variables = model.trainable_variables
-        gradients = tape.gradient(total, [variable.value for variable in variables])
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
         model.optimizer.apply(gradients, variables)
         plain = keras.losses.categorical_crossentropy(labels, probabilities)
         right = keras.metrics.categorical_accuracy(labels, probabilities)
-        return tf.stack([losses, plain, tf.cast(right, losses.dtype)], axis=1)
+        return tf.stack([tf.fill(tf.shape(plain), loss), plain, right], axis=1)
 
     function: Callable[..., tf.Tensor] = tf.function(
         update,
@@ -171,9 +170,8 @@ def _update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
 
 def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]:
     probabilities = model.predict(validation.images, batch_size=500, verbose=0)
-    labels = data.one_hot(validation.labels)
+    loss = model.loss(data.one_hot(validation.labels), probabilities)
     right = probabilities.argmax(axis=1) == validation.labels
-    loss = np.mean(model.loss(labels, probabilities))
     return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
 
 
@@ -213,9 +211,7 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         keras.config.set_dtype_policy(policy)
     model.compile(
         optimizer=_optimizer(recipe, n_images),
-        loss=keras.losses.CategoricalCrossentropy(
-            label_smoothing=recipe.label_smoothing, reduction=None
-        ),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,  # XLA's convolutions are many times slower on a CPU
     )
