@@ -84,7 +84,7 @@ def train(
         _restore(checkpoint_dir, model, state)
         if verbose and state.rows:
             print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
-    update = _update_function(model)
+    update = update_function(model)
     for epoch in range(len(state.rows), recipe.epochs):
         start = time.perf_counter()
         row = {"epoch": epoch + 1, **_run_epoch(recipe, labelled, epoch, update, state.difficulty)}
@@ -142,11 +142,16 @@ def _run_epoch(
     return {"loss": float(measured[:, 0].mean()), "accuracy": float(measured[:, 2].mean())}
 
 
-def _update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
-    """Return the function that takes a step with a batch.
+def update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """Return the function that takes a step with a batch of images and one-hot labels.
 
-    It returns a row an image: the batch's loss, the image's plain cross-entropy, and whether the
-    answer was right, as 1 or 0.
+    It returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss, the image's
+    plain cross-entropy, and whether the answer was right, as 1 or 0.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled, as by `compiled_model`.
     """
 
     def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:

@@ -122,7 +122,8 @@ def test_grafting_takes_outputs_and_nothing_else(series: Path) -> None:
 
 def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = "owner/name"\n')
-    (series / "README.md").write_text("# T\n<!-- results -->\nold\n<!-- end of results -->\nend\n")
+    marked = (f"<!-- {mark} -->\nold\n<!-- end of {mark} -->\n" for mark in ("speed", "results"))
+    (series / "README.md").write_text("# T\n" + "".join(marked) + "end\n")
     output = notebooks.run(["2"], profile="full")
     publishing.publish(["02_second"], output)
     second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)

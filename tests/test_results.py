@@ -132,3 +132,19 @@ def test_environment_can_be_written_as_json() -> None:
     environment = json.loads(json.dumps(results.environment()))
     assert set(environment["versions"]) >= {"python", "tensorflow", "keras"}
     assert environment["machine"]["processor"]
+
+
+def test_speeds_are_shown_as_ratios_and_as_a_share_of_the_limit() -> None:
+    row = {
+        "parameters": 1_940_000,
+        "gflop_an_image": 0.5,
+        "limit": {"what": "matrix product, bfloat16", "gflop_a_second": 1_000.0},
+        "images_a_second": {"Keras float32": 200.0, "ours, bfloat16": 1_040.0},
+    }
+    table = results.speed_table([row, {**row, "parameters": 490_000}])
+    assert list(table) == ["training", "1.94 M parameters", "0.49 M parameters"]
+    assert table.iloc[:, :2].to_numpy().tolist() == [
+        ["Keras float32", "1.00"],
+        ["ours, bfloat16", "5.20"],
+        ["ours, share of a matrix product, bfloat16", "52 %"],
+    ]
