@@ -118,6 +118,40 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
     return moved * (1 - rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])
 
 
+def mix(
+    images: tf.Tensor, labels: tf.Tensor, *, alpha: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return each image mixed with the next of its batch, and the labels in the same shares.
+
+    Parameters
+    ----------
+    images : tensor of shape (n, 28, 28), uint8
+        In an order that means nothing; the last is mixed with the first.
+    labels : tensor of shape (n, 10), float32
+        One-hot.
+    alpha : float
+        The share of an image is drawn from Beta(alpha, alpha), one draw an image: about 1, half
+        to half is as likely as not at all; far below 1, most images stay nearly as they are.
+    seed : integer tensor of shape (2,)
+        What is drawn follows from it.
+
+    Returns
+    -------
+    tuple
+        Images, uint8, rounded; labels, float32, each row sums to one.
+    """
+    n = tf.shape(images)[0]
+    both = tf.random.stateless_gamma((2, n), seed=seed, alpha=tf.fill((2, n), alpha))
+    share = both[0] / tf.maximum(both[0] + both[1], 1e-30)
+
+    def mixed(values: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+        values = tf.cast(values, tf.float32)
+        return share * values + (1 - share) * tf.roll(values, -1, axis=0)
+
+    pixels = mixed(images, share[:, tf.newaxis, tf.newaxis])
+    return tf.cast(tf.round(pixels), tf.uint8), mixed(labels, share[:, tf.newaxis])
+
+
 def check(options: Mapping[str, Any]) -> None:
     """Raise BadInputError unless `draw` takes the options and their values.
 

@@ -41,6 +41,8 @@ def cnn(
     units: Sequence[int] = (),
     dropout: float = 0.25,
     dense_dropout: float = 0.5,
+    batch_norm: bool = False,
+    l2: float = 0.0,
 ) -> keras.Model:
     """Return a plain convolutional network: blocks of 3x3 convolutions, each closed by pooling.
 
@@ -54,10 +56,23 @@ def cnn(
         Width of each hidden dense layer behind the convolutions; empty for none.
     dropout, dense_dropout : float
         Share of outputs that training drops after each block and each dense layer.
+    batch_norm : bool
+        Normalise behind each convolution, before its ReLU.
+    l2 : float
+        What the sum of the squares of all convolution kernels' weights adds to the loss.
     """
+
+    def convolution(n: int) -> list[keras.Layer]:
+        penalty = keras.regularizers.L2(l2) if l2 else None
+        if not batch_norm:
+            same = {"padding": "same", "kernel_regularizer": penalty}
+            return [layers.Conv2D(n, 3, activation="relu", **same)]
+        bare = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_regularizer=penalty)
+        return [bare, FusedBatchNormalization(momentum=0.9), layers.ReLU()]
+
     blocks = []
     for block in filters:
-        blocks += [layers.Conv2D(n, 3, padding="same", activation="relu") for n in block]
+        blocks += [layer for n in block for layer in convolution(n)]
         blocks += [layers.MaxPooling2D(), layers.Dropout(dropout)]
     return keras.Sequential(
         [

@@ -38,6 +38,8 @@ def _check(name: str, kind: Any, value: object) -> None:
         raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
     if name == "selection" and not 0 < typing.cast(float, value) <= 1:
         raise BadInputError(f"selection must be above 0 and at most 1; received {value!r}.")
+    if name == "mixup" and not 0 <= typing.cast(float, value) < float("inf"):
+        raise BadInputError(f"mixup must be a finite number, 0 or above; received {value!r}.")
     if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
         raise BadInputError(f"{name} must be at least 0 and below 1; received {value!r}.")
     lowest = _LOWER_BOUNDS.get(name)
@@ -61,10 +63,11 @@ class Recipe:
         ``sgd`` is with Nesterov momentum 0.9; ``muon`` is `fmnist_utils.optimizers.Muon`.
     learning_rate : float
         The schedule's highest.
-    schedule : {"constant", "cosine", "one_cycle"}
-        ``cosine`` falls to zero at the last update (Loshchilov and Hutter, arXiv 1608.03983);
-        ``one_cycle`` first rises from a tenth over a quarter of the updates (Smith and Topin,
-        arXiv 1708.07120).
+    schedule : {"constant", "step", "plateau", "cosine", "one_cycle"}
+        ``step`` falls to a tenth after half of the updates and again after three quarters;
+        ``plateau`` halves whenever two epochs have not improved the validation loss; ``cosine``
+        falls to zero at the last update (Loshchilov and Hutter, arXiv 1608.03983); ``one_cycle``
+        first rises from a tenth over a quarter of the updates (Smith and Topin, arXiv 1708.07120).
     weight_decay : float
         Share of each kernel that an update takes off, times the learning rate (decoupled;
         Loshchilov and Hutter, arXiv 1711.05101).
@@ -78,6 +81,9 @@ class Recipe:
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
     augmentation : mapping
         Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none.
+    mixup : float
+        Parameter of the Beta distribution of the weights with which pairs of images, and of
+        labels, are mixed (Zhang et al., arXiv 1710.09412); 0 for none.
     precision : {"float32", "mixed_bfloat16", "auto"}
         Keras's dtype policy of that name; ``auto`` is bfloat16 where the processor computes in it
         and float32 elsewhere.
@@ -97,12 +103,13 @@ class Recipe:
     batch_size: int = 128
     optimizer: Literal["adam", "rmsprop", "sgd", "muon"] = "adam"
     learning_rate: float = 1e-3
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    schedule: Literal["constant", "step", "plateau", "cosine", "one_cycle"] = "constant"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     ema: float = 0.0
     selection: float = 1.0
     augmentation: Mapping[str, Any] = field(default_factory=dict)
+    mixup: float = 0.0
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False
     seed: int = 0

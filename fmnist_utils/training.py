@@ -10,7 +10,7 @@ epoch shows.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +86,8 @@ def train(
             print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
     update = update_function(model)
     for epoch in range(len(state.rows), recipe.epochs):
+        if recipe.schedule == "plateau":
+            model.optimizer.learning_rate = recipe.learning_rate * 0.5 ** n_plateaus(state.rows)
         start = time.perf_counter()
         row = {"epoch": epoch + 1, **_run_epoch(recipe, labelled, epoch, update, state.difficulty)}
         seconds = time.perf_counter() - start
@@ -133,6 +135,7 @@ def _run_epoch(
         epoch=epoch,
         indices=indices,
         augmentation=recipe.augmentation,
+        mixup=recipe.mixup,
     )
     measured = np.concatenate([update(images, labels).numpy() for images, labels in stream])
     order = _order(indices, seed=recipe.seed, epoch=epoch)
@@ -157,7 +160,7 @@ def update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
     def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             probabilities = model(images, training=True)
-            loss = model.loss(labels, probabilities)
+            loss = model.loss(labels, probabilities) + sum(model.losses)
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         model.optimizer.apply(gradients, variables)
@@ -178,6 +181,25 @@ def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]
     loss = model.loss(data.one_hot(validation.labels), probabilities)
     right = probabilities.argmax(axis=1) == validation.labels
     return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
+
+
+def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int:
+    """Return how often the validation loss has not improved for some epochs on end.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of a history; each has a ``val_loss``.
+    patience : int
+        How many such epochs make a plateau; counting starts anew behind each.
+    """
+    best, waited, plateaus = float("inf"), 0, 0
+    for row in rows:
+        waited = 0 if row["val_loss"] < best else waited + 1
+        best = min(best, row["val_loss"])
+        if waited == patience:
+            waited, plateaus = 0, plateaus + 1
+    return plateaus
 
 
 @contextmanager
@@ -277,6 +299,7 @@ def batches(
     epoch: int = 0,
     indices: NDArray[np.int32] | None = None,
     augmentation: Mapping[str, Any] | None = None,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Return an epoch's batches, in an order of its own.
 
@@ -292,12 +315,14 @@ def batches(
         Of the images to show; all, where it is not given.
     augmentation : mapping, optional
         Arguments of `augment.draw`.
+    mixup : float
+        ``alpha`` of `augment.mix`; 0 mixes nothing.
 
     Returns
     -------
     tf.data.Dataset
-        Of pairs: images, uint8 of shape (batch, 28, 28); labels, one-hot, float32 of shape
-        (batch, 10).
+        Of pairs: images, uint8 of shape (batch, 28, 28); labels, float32 of shape (batch, 10),
+        one-hot where nothing is mixed.
     """
     augment.check(augmentation or {})
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
@@ -314,7 +339,14 @@ def batches(
             batch = augment.apply(batch, augment.Draw(*drawn))
         return batch, tf.gather(labels, index)
 
-    return tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).map(load).prefetch(8)
+    stream = tf.data.Dataset.from_tensor_slices(rows).batch(batch_size).map(load)
+    if mixup:
+        stream = stream.enumerate().map(
+            lambda number, batch: augment.mix(
+                *batch, alpha=mixup, seed=tf.stack([seed, epoch << 32 | number])
+            )
+        )
+    return stream.prefetch(8)
 
 
 def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np.int32]:
@@ -364,6 +396,10 @@ def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
     # The first epoch shows all images, the others a selection.
     later = np.ceil(round(recipe.selection * n_images) / recipe.batch_size)
     updates = int(np.ceil(n_images / recipe.batch_size) + (recipe.epochs - 1) * later)
+    if recipe.schedule == "step":
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            [updates // 2, 3 * updates // 4], [recipe.learning_rate / 10**k for k in range(3)]
+        )
     if recipe.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, updates)
     if recipe.schedule == "one_cycle":

@@ -125,3 +125,28 @@ def test_equal_images_come_out_different():
 def test_what_cannot_be_drawn_is_named(options, message):
     with pytest.raises(BadInputError, match=message):
         augment.check(options)
+
+
+def test_mixed_images_and_labels_have_the_same_shares():
+    n = 200
+    bright = np.arange(n, dtype=np.uint8)
+    images = np.broadcast_to(bright[:, None, None], (n, 28, 28))
+    labels = np.eye(10, dtype=np.float32)[np.arange(n) % 10]
+    mixed, soft = augment.mix(tf.constant(images), tf.constant(labels), alpha=1.0, seed=(0, 1))
+    share = soft.numpy()[np.arange(n), np.arange(n) % 10]
+    expected = share * bright + (1 - share) * np.roll(bright, -1)
+    np.testing.assert_allclose(mixed.numpy()[:, 3, 5], expected, atol=0.51)
+    np.testing.assert_allclose(soft.numpy().sum(1), 1, rtol=1e-6)
+    assert ((soft.numpy() > 0).sum(1) == 2).all()
+    # Beta(1, 1) is uniform: mean one half, deviation 0.29; one draw an image.
+    assert share.mean() == pytest.approx(0.5, abs=0.08)
+    assert share.std() == pytest.approx(0.29, abs=0.05)
+    again, _ = augment.mix(tf.constant(images), tf.constant(labels), alpha=1.0, seed=(0, 1))
+    np.testing.assert_array_equal(mixed, again)
+
+
+def test_a_small_alpha_leaves_most_images_nearly_as_they_are():
+    labels = tf.one_hot(np.arange(N) % 10, 10)
+    _, soft = augment.mix(tf.constant(IMAGES), labels, alpha=0.02, seed=(0, 1))
+    assert (soft.numpy().max(1) > 0.95).mean() > 0.8
+    assert np.isfinite(soft).all()

@@ -138,3 +138,14 @@ def test_parameters_of_a_residual_network_by_hand() -> None:
     normalisations = 4 * (4 + 6 + 6 + 6)
     model = models.build("residual", {"filters": [4, 6]})
     assert model.count_params() == convolutions + normalisations + (6 + 1) * 10
+
+
+def test_a_normalised_plain_network_and_its_penalty() -> None:
+    model = models.build("cnn", {"filters": [[4, 4], [8]], "batch_norm": True, "l2": 0.1})
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert len(kernels) == 3
+    squares = sum(float((np.asarray(kernel) ** 2).sum()) for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(0.1 * squares, rel=1e-5)
+    norms = [isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers]
+    assert sum(norms) == 3
+    assert not models.build("cnn").losses

@@ -274,3 +274,54 @@ def test_auto_is_bfloat16_where_the_processor_computes_in_it(
         assert model.layers[1].dtype_policy.name == expected
     assert training.dtype_policy(recipes.override(RECIPE, precision="float32")) == "float32"
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [([], 0), ([3, 2, 1], 0), ([1, 2, 3], 1), ([1, 2, 0.5, 2, 3], 1), ([1, 1, 1, 1, 1], 2)],
+)
+def test_plateaus_are_counted(losses: list[float], expected: int) -> None:
+    assert training.n_plateaus([{"val_loss": loss} for loss in losses]) == expected
+
+
+def test_a_plateau_halves_the_rate(
+    sketches: data.TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.override(RECIPE, schedule="plateau")
+    monkeypatch.setattr(training, "_validate", lambda *_: {"val_loss": 1.0, "val_accuracy": 0.5})
+    model = training.train(recipe, sketches, verbose=False).model
+    assert float(model.optimizer.learning_rate) == pytest.approx(recipe.learning_rate)
+    longer = training.train(recipes.override(recipe, epochs=4), sketches, verbose=False).model
+    assert float(longer.optimizer.learning_rate) == pytest.approx(recipe.learning_rate / 2)
+
+
+def test_steps_fall_to_a_tenth_twice() -> None:
+    recipe = recipes.override(RECIPE, schedule="step", epochs=4, batch_size=100)
+    rate = training.compiled_model(recipe, n_images=1_000).optimizer._learning_rate
+    shares = [float(rate(update)) / recipe.learning_rate for update in (0, 20, 21, 30, 31, 39)]
+    assert shares == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01], rel=1e-5)
+
+
+def test_mixed_batches_follow_from_seed_and_epoch(numbered: data.Labelled) -> None:
+    def labels(**options: int) -> NDArray[np.float32]:
+        stream = training.batches(numbered, batch_size=5, mixup=1.0, **options)
+        return np.concatenate([y.numpy() for _, y in stream])
+
+    np.testing.assert_array_equal(labels(seed=1, epoch=2), labels(seed=1, epoch=2))
+    shares = labels(seed=1, epoch=2).max(axis=1), labels(seed=1, epoch=3).max(axis=1)
+    assert not np.allclose(*(np.sort(share) for share in shares))
+    first, second = np.split(shares[0], 2)
+    assert not np.allclose(first, second)  # each batch draws its own
+
+
+def test_a_penalty_is_part_of_the_loss(sketches: data.TrainingData) -> None:
+    changes = {"model": "cnn", "epochs": 1, "learning_rate": 1e-9}
+    free, penalised = (
+        training.train(
+            recipes.override(RECIPE, **changes, options={"filters": [[4]], "l2": l2}),
+            sketches,
+            verbose=False,
+        ).history["loss"][0]
+        for l2 in (0.0, 10.0)
+    )
+    assert penalised > free + 1
