@@ -165,6 +165,25 @@ RECIPES = types.MappingProxyType(
             batch_size=64,
             schedule="cosine",
         ),
+        # Notebook 04: the plain network with what was shown to help.
+        "regularised": Recipe(
+            model="cnn",
+            options={
+                "filters": [[32], [64, 64], [128, 128]],
+                "units": [128],
+                "batch_norm": True,
+                "dropout": 0.15,
+                "dense_dropout": 0.3,
+            },
+            epochs=12,
+            batch_size=128,
+            learning_rate=3e-3,
+            schedule="one_cycle",
+            label_smoothing=0.1,
+            ema=0.99,
+            augmentation={"shift": 2, "flip": "random", "erase": 8},
+            precision="auto",
+        ),
         # Notebook 10: about five minutes.
         "fast": _RESIDUAL,
         # Notebook 10: at most 100,000 parameters.
@@ -190,6 +209,7 @@ TAUGHT_IN = types.MappingProxyType(
         "dense": "02_dense",
         "cnn": "03_cnn",
         "cnn_deep": "03_cnn",
+        "regularised": "04_regularisation",
         "fast": "10_fast_and_accurate",
         "small": "10_fast_and_accurate",
         "accurate": "10_fast_and_accurate",
