@@ -1,5 +1,8 @@
 """Accuracy, precision, recall, F1 and the confusion matrix, with intervals; by scikit-learn."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +73,207 @@ def class_report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
         dict(zip(("precision", "recall", "f1", "support"), columns, strict=True)),
         index=pd.Index(CLASS_NAMES, name="class"),
     )
+
+
+def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return precision, recall and F1 averaged over the classes, in the columns of `class_report`.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `metrics`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows ``macro`` (each class counts alike) and ``weighted`` (each image does).
+    """
+    report = class_report(labels, probabilities)
+    support = report.pop("support").to_numpy()
+    weights = {"macro": np.ones(N_CLASSES), "weighted": support}
+    rows = {
+        name: np.average(report.to_numpy(), axis=0, weights=weight)
+        for name, weight in weights.items()
+    }
+    averaged = pd.DataFrame(rows, index=report.columns).T.rename_axis("average")
+    return averaged.assign(support=support.sum())
+
+
+def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -> float:
+    """Return the share of images whose class is among the k most probable.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `metrics`.
+    k : int
+        From 1 to 10.
+
+    Raises
+    ------
+    BadInputError
+        If k is out of its range.
+    """
+    truth, probability = _check(labels, probabilities)
+    if not 1 <= k <= N_CLASSES:
+        raise BadInputError(f"k must lie between 1 and {N_CLASSES}; received {k!r}.")
+    # Stable, so that of equally probable classes the first counts, as in argmax.
+    best = np.argsort(-probability, axis=1, kind="stable")[:, :k]
+    return float((best == truth[:, np.newaxis]).any(axis=1).mean())
+
+
+def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10) -> pd.DataFrame:
+    """Return how often answers are right, by how sure they are.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `metrics`.
+    bins : int
+        Of equal width, from 0 to 1; empty ones are left out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the bins' intervals; columns ``images``, ``confidence`` (mean probability of the
+        answer) and ``accuracy``.
+    """
+    truth, probability = _check(labels, probabilities)
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == truth
+    # The bin of each answer; 1 belongs to the last.
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    table = (
+        pd.DataFrame({"place": place, "confidence": confidence, "accuracy": right})
+        .groupby("place")
+        .agg(
+            images=("accuracy", "size"),
+            confidence=("confidence", "mean"),
+            accuracy=("accuracy", "mean"),
+        )
+    )
+    index = pd.IntervalIndex.from_breaks(np.linspace(0, 1, bins + 1), closed="left")
+    return table.set_index(index[table.index].rename("probability"))
+
+
+def selective_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return the accuracy that is left if only the surest answers are given.
+
+    Parameters
+    ----------
+    labels, probabilities
+        As for `metrics`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an image, surest first: ``confidence`` (answers at least as sure are given),
+        ``coverage`` (their share) and ``accuracy`` (of those).
+    """
+    truth, probability = _check(labels, probabilities)
+    confidence = probability.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    right = probability.argmax(axis=1)[order] == truth[order]
+    given = np.arange(1, len(truth) + 1)
+    return pd.DataFrame(
+        {
+            "confidence": confidence[order],
+            "coverage": given / len(truth),
+            "accuracy": np.cumsum(right) / given,
+        }
+    )
+
+
+def compare(
+    labels: ArrayLike, first: ArrayLike, second: ArrayLike, *, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two classifiers on the same images.
+
+    Parameters
+    ----------
+    labels : array_like of shape (n,)
+        True classes.
+    first, second : array_like of shape (n, 10)
+        Their probabilities.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        ``only_first`` and ``only_second`` (images that one alone gets right), ``difference``
+        (accuracy of the second less that of the first), ``ci95`` (of the difference, by 2,000
+        paired bootstrap draws of images, percentiles) and ``p_value`` (McNemar's exact test: how
+        often as lopsided a split of those images would come from fair coins).
+    """
+    truth, one = _check(labels, first)
+    _, two = _check(labels, second)
+    right_one, right_two = (p.argmax(axis=1) == truth for p in (one, two))
+    only_first = int((right_one & ~right_two).sum())
+    only_second = int((right_two & ~right_one).sum())
+    differing = only_first + only_second
+    p_value = stats.binomtest(only_second, differing).pvalue if differing else 1.0
+    # Images that both get right or wrong add nothing, so a draw is one of three counts.
+    shares = np.array([only_first, only_second, len(truth) - differing]) / len(truth)
+    draws = np.random.default_rng(seed).multinomial(len(truth), shares, size=2_000)
+    low, high = np.quantile((draws[:, 1] - draws[:, 0]) / len(truth), [0.025, 0.975])
+    return {
+        "only_first": only_first,
+        "only_second": only_second,
+        "difference": (only_second - only_first) / len(truth),
+        "ci95": [float(low), float(high)],
+        "p_value": float(p_value),
+    }
+
+
+def images_needed(
+    only_first: float, only_second: float, *, power: float = 0.8, level: float = 0.05
+) -> int:
+    """Return how many test images it takes to tell two classifiers apart by McNemar's test.
+
+    Parameters
+    ----------
+    only_first, only_second : float
+        Share of all images that one alone gets right; they must differ.
+    power : float
+        Chance of a significant outcome.
+    level : float
+        Of significance, two-sided.
+
+    Raises
+    ------
+    BadInputError
+        If the shares are no shares, or equal.
+
+    Notes
+    -----
+    Formula of Connor, Biometrics 43 (1987).
+    """
+    differing, gap = only_first + only_second, abs(only_second - only_first)
+    if min(only_first, only_second) < 0 or differing > 1 or gap == 0:
+        raise BadInputError(
+            f"Need two different shares that sum to at most 1; received {only_first!r} and "
+            f"{only_second!r}."
+        )
+    z_level, z_power = stats.norm.ppf([1 - level / 2, power])
+    root = z_level * differing**0.5 + z_power * (differing - gap**2) ** 0.5
+    return int(np.ceil(root**2 / gap**2))
+
+
+def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """Return the share of images on which each two classifiers give the same answer.
+
+    Parameters
+    ----------
+    answers : sequence of array_like of shape (n, 10)
+        Probabilities of k classifiers on the same images.
+
+    Returns
+    -------
+    ndarray of shape (k, k)
+        Symmetric, with ones on the diagonal.
+    """
+    classes = np.stack([np.asarray(probability).argmax(axis=1) for probability in answers])
+    return np.asarray((classes[:, np.newaxis] == classes).mean(axis=2))
 
 
 def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as reference
 
 from fmnist_utils import evaluation
@@ -89,3 +90,119 @@ def test_interval_at_the_ends_stays_between_zero_and_one() -> None:
 def test_bad_input(labels: list[float], probabilities: np.ndarray, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         evaluation.metrics(labels, probabilities)
+
+
+@given(predictions())
+def test_averages_agree_with_scikit_learn(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = sample
+    averaged = evaluation.averages(labels, probabilities)
+    for name in ("macro", "weighted"):
+        expected = reference.precision_recall_fscore_support(
+            labels, probabilities.argmax(1), labels=range(10), average=name, zero_division=0
+        )[:3]
+        assert averaged.loc[name].tolist()[:3] == pytest.approx(expected, rel=1e-14)
+        assert averaged.loc[name, "support"] == len(labels)
+
+
+@given(predictions(), st.integers(1, 9))
+def test_top_k_accuracy_agrees_with_scikit_learn(
+    sample: tuple[np.ndarray, np.ndarray], k: int
+) -> None:
+    labels, probabilities = sample
+    assert evaluation.top_k_accuracy(labels, probabilities, k=k) == pytest.approx(
+        reference.top_k_accuracy_score(labels, probabilities, k=k, labels=range(10))
+    )
+    assert evaluation.top_k_accuracy(labels, probabilities, k=10) == 1
+    assert evaluation.top_k_accuracy(labels, probabilities, k=1) == pytest.approx(
+        evaluation.metrics(labels, probabilities)["accuracy"]
+    )
+
+
+def test_of_equally_probable_classes_the_first_counts() -> None:
+    even = np.full((3, 10), 0.1)
+    assert evaluation.metrics([0, 1, 2], even)["accuracy"] == pytest.approx(1 / 3)
+    assert evaluation.top_k_accuracy([0, 1, 2], even, k=2) == pytest.approx(2 / 3)
+    for k in (0, 11):
+        with pytest.raises(BadInputError, match=f"between 1 and 10; received {k}"):
+            evaluation.top_k_accuracy([0], even[:1], k=k)
+
+
+def test_one_sample_and_absent_classes() -> None:
+    ours = evaluation.metrics([3], np.eye(10)[[3]])
+    assert (ours["accuracy"], ours["f1_macro"]) == (1, pytest.approx(0.1))
+    report = evaluation.class_report([3], np.eye(10)[[3]])
+    assert report["f1"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert evaluation.averages([3], np.eye(10)[[3]]).loc["weighted", "f1"] == 1
+
+
+@given(predictions())
+def test_confidence_bins_hold_every_image_once(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = sample
+    table = evaluation.by_confidence(labels, probabilities)
+    assert table["images"].sum() == len(labels)
+    accuracy = (table["accuracy"] * table["images"]).sum() / len(labels)
+    assert accuracy == pytest.approx(evaluation.metrics(labels, probabilities)["accuracy"])
+    assert all(interval.left <= c <= interval.right for interval, c in table["confidence"].items())
+
+
+@given(predictions())
+def test_answering_only_when_sure(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = sample
+    table = evaluation.selective_accuracy(labels, probabilities)
+    assert table["confidence"].is_monotonic_decreasing
+    assert table["coverage"].iloc[-1] == 1
+    everything = evaluation.metrics(labels, probabilities)["accuracy"]
+    assert table["accuracy"].iloc[-1] == pytest.approx(everything)
+    some = len(labels) // 2
+    given = probabilities.max(1) >= table["confidence"][some]
+    assert given.mean() >= table["coverage"][some] - 1e-12
+
+
+def test_paired_comparison_of_a_case_by_hand() -> None:
+    labels = np.zeros(100, int)
+    right, wrong = np.eye(10)[0], np.eye(10)[1]
+    first = np.array([right] * 80 + [wrong] * 20)
+    second = np.array([wrong] * 2 + [right] * 88 + [wrong] * 10)
+    found = evaluation.compare(labels, first, second)
+    assert (found["only_first"], found["only_second"]) == (2, 10)
+    assert found["difference"] == pytest.approx(0.08)
+    # Two-sided: twice the chance of at most 2 heads in 12 fair coins.
+    assert found["p_value"] == pytest.approx(2 * (1 + 12 + 66) / 2**12)
+    low, high = found["ci95"]
+    deviation = (0.12 - 0.08**2) ** 0.5 / 10
+    assert (high - low) / 2 == pytest.approx(1.96 * deviation, rel=0.1)
+    assert evaluation.compare(labels, first, first)["p_value"] == 1
+
+
+@given(predictions(), st.integers(0, 9))
+def test_comparison_turned_around(sample: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    labels, first = sample
+    second = np.random.default_rng(seed).permutation(first)
+    one, two = evaluation.compare(labels, first, second), evaluation.compare(labels, second, first)
+    assert one["difference"] == -two["difference"]
+    assert one["p_value"] == pytest.approx(two["p_value"])
+    assert (one["only_first"], one["only_second"]) == (two["only_second"], two["only_first"])
+
+
+def test_images_needed_give_the_power_asked_for() -> None:
+    only_first, only_second = 0.02, 0.03
+    n = evaluation.images_needed(only_first, only_second)
+    rng = np.random.default_rng(0)
+    draws = rng.multinomial(n, [only_first, only_second, 0.95], size=1_000)
+    significant = [stats.binomtest(int(b), int(a + b)).pvalue < 0.05 for a, b, _ in draws if a + b]
+    assert np.mean(significant) == pytest.approx(0.8, abs=0.05)
+    for shares in [(0.02, 0.02), (-0.1, 0.2), (0.6, 0.7)]:
+        with pytest.raises(BadInputError, match="two different shares"):
+            evaluation.images_needed(*shares)
+
+
+def test_agreement_is_the_share_of_equal_answers() -> None:
+    one, two = np.eye(10)[[0, 1, 2, 3]], np.eye(10)[[0, 1, 2, 9]]
+    np.testing.assert_allclose(evaluation.agreement([one, two]), [[1, 0.75], [0.75, 1]])
+
+
+def test_the_report_goes_to_csv_and_latex() -> None:
+    labels = np.arange(20) % 10
+    report = evaluation.class_report(labels, np.eye(10)[labels])
+    assert report.to_csv().splitlines()[1] == "T-shirt/top,1.0,1.0,1.0,2"
+    assert r"T-shirt/top & 1.00 & 1.00 & 1.00 & 2 \\" in report.to_latex(float_format="%.2f")
