@@ -39,7 +39,7 @@ def image_grid(
     images : array_like of shape (n, height, width)
         0 is background.
     titles : sequence of str, optional
-        One an image.
+        One an image, of one line or more.
     columns : int
         Images a row.
     size : float
@@ -60,7 +60,8 @@ def image_grid(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     heading = 0.35 if title else 0.0
-    height = size * (1.0 if titles is None else 1.3)
+    lines = max(title.count("\n") for title in titles) if titles else 0
+    height = size * (1.0 if titles is None else 1.3) + 0.11 * lines
     figure, axes = plt.subplots(
         rows, columns, figsize=(columns * size, rows * height + heading), squeeze=False
     )
@@ -73,6 +74,50 @@ def image_grid(
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def gallery(
+    images: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    columns: int = 10,
+    title: str | None = None,
+) -> Figure:
+    """Draw images with the answers to them: what each is, what was said, and how surely.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, 28, 28)
+        In the order to show; 0 is background.
+    labels : array_like of shape (n,)
+        True classes.
+    probabilities : array_like of shape (n, 10)
+        Of the classes.
+    columns : int
+        Images a row.
+    title : str, optional
+        Of the whole figure.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images, or not as many labels or probabilities.
+    """
+    truth, probability = np.asarray(labels), np.asarray(probabilities)
+    if not len(truth) == len(probability) == len(np.asarray(images)):
+        raise BadInputError(
+            f"Need a label and probabilities an image: got {len(np.asarray(images))} images, "
+            f"{len(truth)} labels and {len(probability)} rows of probabilities."
+        )
+    captions = [
+        f"{CLASS_NAMES[answer]} {chance:.0%}\n"
+        + ("✓" if answer == label else f"✗ is {CLASS_NAMES[label]}")
+        for answer, chance, label in zip(
+            probability.argmax(axis=1), probability.max(axis=1), truth, strict=True
+        )
+    ]
+    return image_grid(images, captions, columns=columns, size=1.0, title=title)
 
 
 def learning_curves(

@@ -35,6 +35,16 @@ def test_image_grid_refuses_what_it_cannot_draw() -> None:
         plots.image_grid(np.zeros((2, 28, 28)), ["one"])
 
 
+def test_gallery_says_what_was_said_and_what_is() -> None:
+    images = data.sketches(2, seed=0).images
+    probabilities = np.array([np.eye(10)[6] * 0.8 + 0.02, np.eye(10)[9] * 0.9 + 0.01])
+    figure = plots.gallery(images, [0, 9], probabilities)
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["Shirt 82%\n✗ is T-shirt/top", "Ankle boot 91%\n✓"]
+    with pytest.raises(BadInputError, match="got 2 images, 1 labels and 2 rows"):
+        plots.gallery(images, [0], probabilities)
+
+
 @pytest.mark.parametrize("measure", ["accuracy", "loss"])
 def test_learning_curves_tell_lines_apart_without_colour(measure: str) -> None:
     ax = plots.learning_curves({"a": HISTORY, "b": HISTORY}, measure=measure)
