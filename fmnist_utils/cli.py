@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -107,12 +107,35 @@ def train(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
 @click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
 @click.option("--ensemble", is_flag=True, help="Also average over all seeds.")
 @click.option("--publish", is_flag=True, help="Add to the committed figures/results.json.")
+@click.option(
+    "--report",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
+)
 def evaluate(
-    name: str, assignments: tuple[str, ...], seeds: str, tta: bool, ensemble: bool, publish: bool
+    name: str,
+    assignments: tuple[str, ...],
+    seeds: str,
+    tta: bool,
+    ensemble: bool,
+    publish: bool,
+    folder: Path | None,
 ) -> None:
-    """Read the test set with the recipe NAME at its last epoch, a seed at a time."""
+    """Read the test set with the recipe NAME at its last epoch, a seed at a time.
+
+    NAME may also be a CSV file of predictions for the test images, with --report.
+    """
     from fmnist_utils import lesson, recipes
 
+    if folder is not None:
+        if tta or ensemble or publish:
+            raise BadInputError(
+                "--report goes alone: leave out --tta, --ensemble and --publish, or run twice."
+            )
+        _report(name, recipes.parse_changes(assignments), _parse_seeds(seeds)[0], folder)
+        return
     recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
     if publish and assignments:
         raise BadInputError(
@@ -177,6 +200,26 @@ def stamp() -> None:
     from fmnist_utils import publishing
 
     publishing.stamp()
+
+
+def _report(name: str, changes: dict[str, Any], seed: int, folder: Path) -> None:
+    """Write a report of a recipe, trained or found trained, or of a file of predictions."""
+    from fmnist_utils import data as datasets
+    from fmnist_utils import lesson, recipes, report
+
+    report.check_folder(folder)
+    title = f"{name} on the test images"
+    if name.endswith(".csv"):
+        test = datasets.load_test()
+        report.write(title, test, report.read_predictions(Path(name), len(test.labels)), folder)
+    else:
+        recipe = recipes.override(recipes.get(name), **{"seed": seed, **changes})
+        lesson.import_tensorflow()
+        from fmnist_utils import store
+
+        test = datasets.load_test(recipe.dataset)
+        report.write(title, test, store.get_or_train(recipe).predict(test.images), folder)
+    print(folder / "index.html")
 
 
 def _describe(path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
@@ -236,20 +237,20 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, in one step.
+    """Write a figure as PNG or SVG, in one step.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
         What to write.
     path : Path
-        Ends in ``.png``; missing folders are made.
+        Ends in ``.png`` or ``.svg``; missing folders are made.
     """
-    with replacing(path) as unfinished:
-        # No date or version inside: the same picture is the same file.
-        figure.savefig(
-            unfinished, dpi=110, bbox_inches="tight", format="png", metadata={"Software": None}
-        )
+    # No date, version or random name inside: the same picture is the same file.
+    kind = path.suffix.removeprefix(".")
+    metadata = {"Software": None} if kind == "png" else {"Date": None}
+    with replacing(path) as unfinished, plt.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(unfinished, dpi=110, bbox_inches="tight", format=kind, metadata=metadata)
 
 
 @contextmanager

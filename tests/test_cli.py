@@ -126,6 +126,23 @@ def test_train_and_evaluate(folders: Path, capsys: pytest.CaptureFixture[str]) -
     assert not list(folders.glob("runs/**/results.json"))  # sketches are no result
 
 
+def test_a_report_of_a_recipe_and_of_predictions(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = folders / "report"
+    assert fmnist("evaluate", "dense", *SMALL, "--report", str(target)) == 0
+    assert capsys.readouterr().out.endswith(f"{target / 'index.html'}\n")
+    monkeypatch.setattr(data, "load_test", lambda: data.sketches(20, seed=3))
+    predictions = folders / "predictions.csv"
+    predictions.write_text("label\n" + "3\n" * 20)
+    assert fmnist("evaluate", str(predictions), "--report", str(target)) == 0
+    assert "20 images: accuracy 0.1000" in (target / "index.html").read_text()
+    assert fmnist("evaluate", str(predictions), "--report", str(folders)) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert fmnist("evaluate", "dense", "--report", str(target), "--publish") == 2
+    assert "--report goes alone" in capsys.readouterr().err
+
+
 def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
     code = f"""
 import sys
