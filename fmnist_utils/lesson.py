@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
@@ -191,6 +192,13 @@ def published(notebook: str) -> pd.DataFrame:
     """
     rows = [row for row in results.read(paths.published_results()) if row["notebook"] == notebook]
     return results.leaderboard(rows)
+
+
+def interactive() -> bool:
+    """Return whether someone sits at the notebook; not so under papermill, nbval and in scripts."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    # A front end says of each cell whether it could ask its user something.
+    return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
 
 
 _PROFILE_MEANINGS = {

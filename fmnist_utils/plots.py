@@ -120,6 +120,53 @@ def gallery(
     return image_grid(images, captions, columns=columns, size=1.0, title=title)
 
 
+def confusion_gallery(
+    images: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    *,
+    title: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a confusion matrix of pictures: in each field the surest such answer, and how many.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, height, width)
+        0 is background.
+    labels : array_like of shape (n,)
+        True classes.
+    probabilities : array_like of shape (n, 10)
+        Of the classes.
+    title : str
+        What was measured.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(8.5, 8.5))[1]
+    images, truth, probability = map(np.asarray, (images, labels, probabilities))
+    answer, confidence = probability.argmax(axis=1), probability.max(axis=1)
+    height, width = images.shape[1] + 6, images.shape[2] + 2  # room for the number above
+    classes = len(CLASS_NAMES)
+    canvas = np.zeros((classes * height, classes * width), images.dtype)
+    for row, column in np.ndindex(classes, classes):
+        (here,) = np.nonzero((truth == row) & (answer == column))
+        if len(here):
+            top, left = row * height, column * width
+            surest = images[here[confidence[here].argmax()]]
+            canvas[top + 5 : top + height - 1, left + 1 : left + width - 1] = surest
+            ax.text(left + 1, top + 1, f"{len(here)}", fontsize=8, va="top")
+    ax.imshow(canvas, cmap="gray_r", interpolation="nearest")
+    ax.set_xticks(np.arange(1, classes) * width - 0.5, minor=True)
+    ax.set_yticks(np.arange(1, classes) * height - 0.5, minor=True)
+    ax.grid(which="minor", color="0.8", lw=0.6)
+    ax.tick_params(which="both", length=0)
+    ax.set_xticks((np.arange(classes) + 0.5) * width, CLASS_NAMES, rotation=30, fontsize=8)
+    ax.set_yticks((np.arange(classes) + 0.5) * height, CLASS_NAMES, fontsize=8)
+    ax.set(title=title, xlabel="predicted class", ylabel="true class")
+    return ax
+
+
 def learning_curves(
     histories: Mapping[str, pd.DataFrame], *, measure: str = "accuracy", ax: Axes | None = None
 ) -> Axes:
@@ -156,8 +203,10 @@ def learning_curves(
     return ax
 
 
-def confusion_matrix(counts: pd.DataFrame, *, title: str, ax: Axes | None = None) -> Axes:
-    """Draw a confusion matrix with the counts in the cells, shaded by the share of the true class.
+def confusion_matrix(
+    counts: pd.DataFrame, *, title: str, rates: bool = False, ax: Axes | None = None
+) -> Axes:
+    """Draw a confusion matrix, shaded by the share of the true class.
 
     Parameters
     ----------
@@ -165,6 +214,8 @@ def confusion_matrix(counts: pd.DataFrame, *, title: str, ax: Axes | None = None
         True classes by predicted classes, from `evaluation.confusion`.
     title : str
         What was measured.
+    rates : bool
+        Write the shares into the cells, in percent, instead of the counts.
     ax : Axes, optional
         Where to draw.
     """
@@ -172,8 +223,8 @@ def confusion_matrix(counts: pd.DataFrame, *, title: str, ax: Axes | None = None
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     sns.heatmap(
         shares,
-        annot=counts,
-        fmt="d",
+        annot=100 * shares if rates else counts,
+        fmt=".1f" if rates else "d",
         cmap="Greys",
         vmin=0,
         vmax=1,
@@ -182,6 +233,73 @@ def confusion_matrix(counts: pd.DataFrame, *, title: str, ax: Axes | None = None
         ax=ax,
     )
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
+    return ax
+
+
+def intervals(
+    values: "pd.Series[float]",
+    low: "pd.Series[float]",
+    high: "pd.Series[float]",
+    *,
+    xlabel: str,
+    title: str,
+    reference: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw values as dots with their intervals, a line a value, the first at the top.
+
+    Parameters
+    ----------
+    values, low, high : pandas.Series
+        Of one index, whose entries are written beside the lines; an interval that is NaN is left
+        out.
+    xlabel, title : str
+        Texts of the figure, with units.
+    reference : float, optional
+        Where to draw a vertical line.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(6, 0.26 * len(values) + 1))[1]
+    places = np.arange(len(values))
+    ax.hlines(places, low, high, color="black", lw=1)
+    for end in (low, high):
+        ax.plot(end, places, "|", color="black", markersize=7)
+    ax.plot(values, places, "o", color="black", markersize=5)
+    if reference is not None:
+        ax.axvline(reference, color="0.5", lw=0.8, zorder=0)
+    ax.set_yticks(places, list(map(str, values.index)), fontsize=8)
+    ax.set_ylim(len(values) - 0.5, -0.5)
+    ax.set(xlabel=xlabel, title=title)
+    return ax
+
+
+def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
+    """Draw how often answers are right against how sure they are; the diagonal is honest.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        By model, from `evaluation.by_confidence`; a larger marker stands for more images.
+    ax : Axes, optional
+        Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(4.2, 4))[1]
+    ax.plot([0, 1], [0, 1], color="0.6", lw=0.8)
+    for number, (name, table) in enumerate(tables.items()):
+        style = {"color": COLOURS[number % 10], "marker": MARKERS[number % 10]}
+        share = table["images"] / table["images"].sum()
+        ax.plot(table["confidence"], table["accuracy"], DASHES[number % 4], color=style["color"])
+        ax.scatter(table["confidence"], table["accuracy"], s=15 + 100 * share, **style)
+        ax.plot([], [], DASHES[number % 4], label=name, markersize=5, **style)
+    ax.set(
+        title="Confidence and accuracy",
+        xlabel="confidence (probability of the answer)",
+        ylabel="accuracy of these answers",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    ax.legend(fontsize=7)
     return ax
 
 

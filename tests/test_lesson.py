@@ -2,6 +2,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 from fmnist_utils import lesson, results
 from fmnist_utils.errors import BadInputError
@@ -66,3 +67,23 @@ def test_band_is_the_profiles() -> None:
     assert this.in_band(0.5, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1)) is True
     with pytest.raises(AssertionError, match=r"0\.7000 is outside 0\.4 to 0\.6.*smoke"):
         this.in_band(0.7, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1))
+
+
+def test_only_a_front_end_that_can_ask_is_interactive() -> None:
+    assert not lesson.interactive()
+    manager, client = start_new_kernel()
+    try:
+        for asks in (True, False):
+            replies: list[str] = []
+            client.execute_interactive(
+                "from fmnist_utils import lesson; print(lesson.interactive())",
+                allow_stdin=asks,
+                output_hook=lambda message, to=replies: to.append(
+                    message["content"].get("text", "")
+                ),
+                timeout=60,
+            )
+            assert "".join(replies) == f"{asks}\n"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

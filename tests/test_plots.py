@@ -78,6 +78,40 @@ def test_confusion_matrix_writes_counts_and_shades_shares() -> None:
     assert texts[:2] == ["2", "1"]
     shares = ax.collections[0].get_array()
     assert shares.ravel()[0] == pytest.approx(2 / 3)
+    in_percent = plots.confusion_matrix(
+        evaluation.confusion(labels, np.eye(10)[predicted]), title="t", rates=True
+    )
+    assert [text.get_text() for text in in_percent.texts][:2] == ["66.7", "33.3"]
+
+
+def test_confusion_gallery_shows_the_surest_of_each_kind() -> None:
+    shades = np.array([50, 90, 170])
+    images = np.broadcast_to(shades[:, None, None], (3, 4, 4)).astype(np.uint8)
+    probabilities = np.stack([np.eye(10)[1] * p + 0.01 for p in (0.5, 0.8, 0.4)])
+    ax = plots.confusion_gallery(images, [0, 0, 1], probabilities, title="t")
+    assert sorted(text.get_text() for text in ax.texts) == ["1", "2"]
+    canvas = ax.images[0].get_array()
+    across, down = canvas.shape[1] // 10, canvas.shape[0] // 10
+    assert set(np.unique(canvas[:down, across : 2 * across])) == {0, 90}
+    assert set(np.unique(canvas[down : 2 * down, across : 2 * across])) == {0, 170}
+    assert (canvas > 0).sum() == 2 * 16
+
+
+def test_intervals_put_the_first_at_the_top() -> None:
+    values = pd.Series({"a": 1.0, "b": 2.0})
+    high = pd.Series({"a": 2.0, "b": np.nan})
+    ax = plots.intervals(values, values - 0.5, high, xlabel="x", title="t")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.yaxis_inverted()
+    np.testing.assert_allclose(ax.collections[0].get_segments()[0], [[0.5, 0], [2.0, 0]])
+
+
+def test_reliability_draws_a_line_a_model() -> None:
+    table = evaluation.by_confidence([0, 1], np.eye(10)[[0, 1]] * 0.5 + 0.05)
+    ax = plots.reliability({"a": table, "b": table})
+    styles = {(line.get_linestyle(), line.get_marker()) for line in ax.get_legend().get_lines()}
+    assert len(styles) == 2
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.55, 1.0]])
 
 
 def test_probability_bars_mark_the_true_class() -> None:

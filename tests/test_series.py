@@ -39,6 +39,33 @@ def test_published_outputs_are_of_a_full_run(path: Path) -> None:
 
 
 @each_notebook
+def test_no_result_is_typed_into_the_text(path: Path) -> None:
+    for cell in _cells(path):
+        if cell.cell_type == "markdown" and "cost" not in cell.metadata.get("tags", []):
+            assert _typed_results(cell.source) == [], cell.source
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It reaches 93.4 on validation images.", ["93.4"]),
+        ("An accuracy of .934 or 0.934", [".934", "0.934"]),
+        ("right in 93 % of the cases, 4 points more", ["93 %", "4 points"]),
+        ("`dropout=0.25`, $x^{0.5}$, [a link](v1.2/x), 10,000 images, a 95 % interval", []),
+    ],
+)
+def test_typed_results_are_found(text: str, found: list[str]) -> None:
+    assert _typed_results(text) == found
+
+
+def _typed_results(markdown: str) -> list[str]:
+    """Return the numbers in a text that claim a result: decimals, percentages, points."""
+    # Code, formulas and addresses claim nothing; 95 % is the level of every interval.
+    text = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|\b95 %", "", markdown)
+    return re.findall(r"\d*\.\d+|\d+ ?(?:%|percent|points)", text)
+
+
+@each_notebook
 def test_parameters_are_literals(path: Path) -> None:
     (cell,) = _cells(path, "parameters")
     names = []
