@@ -1,0 +1,375 @@
+"""Which pixels an answer rests on: Grad-CAM, integrated gradients, occlusion, and how to test them.
+
+What is explained is the class's logit, the network's score before the softmax: a probability can
+also rise because another class falls.
+"""
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from fmnist_utils.errors import BadInputError, unknown
+from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
+
+Maps = NDArray[np.float32]
+
+
+def feature_layers(model: keras.Model) -> list[str]:
+    """Return the names of the layers that Grad-CAM can look at, from the first to the last.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential.
+
+    Raises
+    ------
+    BadInputError
+        If the model has no convolution.
+    """
+    kinds = [isinstance(layer, keras.layers.Conv2D) for layer in model.layers]
+    if not any(kinds):
+        raise BadInputError(
+            f"Model {model.name} has no convolution, and Grad-CAM needs one: explain it with "
+            "integrated_gradients or occlusion."
+        )
+    behind = model.layers[kinds.index(True) :]
+    return [layer.name for layer in behind if _side(layer) > 1]
+
+
+def grad_cam(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    classes: ArrayLike | None = None,
+    layer: str | None = None,
+) -> Maps:
+    """Return where a layer's features speak for a class.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional or sequential, with a convolution.
+    images : ndarray of shape (n, 28, 28), uint8
+        0 is background.
+    classes : array_like of shape (n,), optional
+        What to explain; by default what the model answers.
+    layer : str, optional
+        One of `feature_layers`; by default the last with at least seven fields a side, for what
+        is coarser says nothing on a small image.
+
+    Returns
+    -------
+    ndarray of shape (n, 28, 28), float32
+        From 0 to 1 in each image; all 0 where nothing speaks for the class.
+
+    Raises
+    ------
+    BadInputError
+        If the images or classes do not fit, the layer is unknown or there is no convolution.
+
+    Notes
+    -----
+    Selvaraju et al., arXiv 1610.02391.
+    """
+
+    def weights(_: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+
+    return _class_activation(model, images, classes, layer, weights)
+
+
+def grad_cam_plus_plus(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    classes: ArrayLike | None = None,
+    layer: str | None = None,
+) -> Maps:
+    """Return where a layer's features speak for a class, several places alike.
+
+    Parameters, result and errors are those of `grad_cam`; Chattopadhyay et al., arXiv 1710.11063.
+    """
+
+    def weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
+        total = tf.reduce_sum(features, axis=(1, 2), keepdims=True)
+        share = gradients**2 / tf.maximum(2 * gradients**2 + total * gradients**3, 1e-12)
+        return tf.reduce_sum(share * tf.nn.relu(gradients), axis=(1, 2), keepdims=True)
+
+    return _class_activation(model, images, classes, layer, weights)
+
+
+def integrated_gradients(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    classes: ArrayLike | None = None,
+    *,
+    steps: int = 128,
+) -> Maps:
+    """Return how much each pixel adds to the class's logit, on the way from an empty image.
+
+    Parameters
+    ----------
+    model, images, classes
+        As for `grad_cam`; the model needs no convolution.
+    steps : int
+        Gradients along the straight way.
+
+    Returns
+    -------
+    ndarray of shape (n, 28, 28), float32
+        Signed. They sum to the logit less that of an empty image, the more exactly the more steps.
+
+    Notes
+    -----
+    Sundararajan et al., arXiv 1703.01365.
+    """
+    network = _Network.of(model)
+    maps = []
+    for some, wanted in _batches(images, classes):
+        pixels = network.scaled(some)
+        explained = _settled(wanted, network.logits(pixels))
+        total = tf.zeros_like(pixels)
+        for step in range(steps):
+            point = pixels * ((step + 0.5) / steps)
+            with tf.GradientTape() as tape:
+                tape.watch(point)
+                score = _of_class(network.logits(point), explained)
+            total += tape.gradient(score, point)
+        maps.append(np.asarray(pixels * total / steps, np.float32))
+    return np.concatenate(maps)
+
+
+def occlusion(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    classes: ArrayLike | None = None,
+    *,
+    size: int = 7,
+    stride: int = 3,
+) -> Maps:
+    """Return how much the class's logit falls where a square is painted over with background.
+
+    Parameters
+    ----------
+    model, images, classes
+        As for `grad_cam`; the model needs no convolution.
+    size, stride : int
+        Side of the square and distance of its places, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (n, 28, 28), float32
+        Signed: the mean over the squares that cover a pixel.
+
+    Notes
+    -----
+    Zeiler and Fergus, arXiv 1311.2901.
+    """
+    network = _Network.of(model)
+    places = [*range(0, IMAGE_SHAPE[0] - size, stride), IMAGE_SHAPE[0] - size]
+    maps = []
+    for some, wanted in _batches(images, classes):
+        pixels = np.asarray(network.scaled(some))
+        logits = network.logits(pixels)
+        explained = _settled(wanted, logits)
+        whole = _of_class(logits, explained)
+        total, times = np.zeros(some.shape, np.float32), np.zeros(IMAGE_SHAPE, np.float32)
+        for top in places:
+            for left in places:
+                square = np.s_[top : top + size, left : left + size]
+                painted = pixels.copy()
+                painted[:, *square] = 0
+                fall = whole - _of_class(network.logits(painted), explained)
+                total[:, *square] += np.asarray(fall)[:, np.newaxis, np.newaxis]
+                times[square] += 1
+        maps.append(total / times)
+    return np.concatenate(maps)
+
+
+def scaled(attributions: ArrayLike) -> Maps:
+    """Return what speaks for the class, from 0 to 1 in each image.
+
+    Parameters
+    ----------
+    attributions : array_like of shape (n, height, width)
+        Signed, as `integrated_gradients` gives them; what is below 0 becomes 0.
+    """
+    positive = np.maximum(np.asarray(attributions, np.float32), 0)
+    highest = positive.max(axis=(1, 2), keepdims=True)
+    maps: Maps = positive / np.where(highest > 0, highest, np.float32(1))
+    return maps
+
+
+def perturbed(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    maps: ArrayLike,
+    classes: ArrayLike | None = None,
+    *,
+    shares: Sequence[float] = tuple(np.linspace(0, 1, 15)),
+    insert: bool = False,
+) -> NDArray[np.float32]:
+    """Return the class's probability while pixels are taken away, those rated highest first.
+
+    A good map finds the pixels that matter: the probability falls fast, or rises fast where
+    pixels are inserted into an empty image instead.
+
+    Parameters
+    ----------
+    model, images, classes
+        As for `grad_cam`.
+    maps : array_like of shape (n, 28, 28)
+        What rates the pixels.
+    shares : sequence of float
+        Of all pixels, from 0 to 1, at which to ask.
+    insert : bool
+        Start with an empty image and put pixels in.
+
+    Returns
+    -------
+    ndarray of shape (n, len(shares)), float32
+
+    Notes
+    -----
+    Petsiuk et al., arXiv 1806.07421.
+    """
+    network = _Network.of(model)
+    maps = np.asarray(maps)
+    if maps.shape != np.shape(images):
+        raise BadInputError(f"Need a map an image: got {maps.shape} for {np.shape(images)}.")
+    flat = maps.reshape(len(maps), -1)
+    # The place of each pixel in the order, the highest first.
+    rank = np.argsort(np.argsort(-flat, axis=1, kind="stable"), axis=1).reshape(maps.shape)
+    curves, start = [], 0
+    for some, wanted in _batches(images, classes):
+        ranks = rank[start : start + len(some)]
+        start += len(some)
+        pixels = np.asarray(network.scaled(some))
+        explained = _settled(wanted, network.logits(pixels))
+        columns = []
+        for share in shares:
+            taken = ranks < round(share * flat.shape[1])
+            left = np.where(taken == insert, pixels, np.float32(0))
+            columns.append(_of_class(tf.nn.softmax(network.logits(left)), explained))
+        curves.append(np.stack(columns, axis=1))
+    return np.concatenate(curves)
+
+
+class _Network:
+    """A model from its scaled pixels on, up to a layer's features and the logits."""
+
+    # Building the partial models takes longer than using them.
+    _known: ClassVar[weakref.WeakKeyDictionary[keras.Model, "_Network"]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def __init__(self, model: keras.Model) -> None:
+        rescaling = [x for x in model.layers if isinstance(x, keras.layers.Rescaling)]
+        self._scale = rescaling[0] if rescaling else None
+        self._start = rescaling[0].output if rescaling else model.inputs[0]
+        self._layers = {layer.name: layer for layer in model.layers}
+        self._last = model.layers[-1]
+        self._parts: dict[str | None, keras.Model] = {}
+
+    @classmethod
+    def of(cls, model: keras.Model) -> "_Network":
+        if model not in cls._known:
+            cls._known[model] = cls(model)
+        return cls._known[model]
+
+    def scaled(self, images: NDArray[np.uint8]) -> tf.Tensor:
+        """Return the pixels as the network's first layers see them, float32."""
+        pixels = tf.cast(images, tf.float32)
+        return pixels if self._scale is None else tf.cast(self._scale(pixels), tf.float32)
+
+    def logits(self, pixels: Any) -> tf.Tensor:
+        return self._behind(self._part(None)(pixels))
+
+    def features_and_logits(self, pixels: tf.Tensor, layer: str) -> tuple[tf.Tensor, tf.Tensor]:
+        features, last = self._part(layer)(pixels)
+        return features, self._behind(last)
+
+    def _part(self, layer: str | None) -> keras.Model:
+        if layer not in self._parts:
+            last = self._last.input
+            outputs = last if layer is None else [self._layers[layer].output, last]
+            self._parts[layer] = keras.Model(self._start, outputs)
+        return self._parts[layer]
+
+    def _behind(self, x: tf.Tensor) -> tf.Tensor:
+        """Return the logits, from what the last layer reads."""
+        if getattr(self._last, "activation", None) is not keras.activations.softmax:
+            return self._last(x)
+        if not isinstance(self._last, keras.layers.Dense):
+            return x
+        return tf.cast(x, tf.float32) @ self._last.kernel + self._last.bias
+
+
+def _class_activation(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    classes: ArrayLike | None,
+    layer: str | None,
+    weights: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> Maps:
+    names = feature_layers(model)
+    if layer is None:
+        fine = [name for name in names if _side(model.get_layer(name)) >= 7]
+        layer = (fine or names)[-1]
+    if layer not in names:
+        raise unknown(f"feature layer of model {model.name}", layer, names)
+    network = _Network.of(model)
+    maps = []
+    for some, wanted in _batches(images, classes):
+        pixels = network.scaled(some)
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            features, logits = network.features_and_logits(pixels, layer)
+            score = _of_class(logits, _settled(wanted, logits))
+        gradients = tf.cast(tape.gradient(score, features), tf.float32)
+        features = tf.cast(features, tf.float32)
+        summed = tf.reduce_sum(weights(features, gradients) * features, axis=-1, keepdims=True)
+        maps.append(tf.image.resize(tf.nn.relu(summed), IMAGE_SHAPE)[..., 0])
+    return scaled(np.concatenate(maps))
+
+
+def _batches(
+    images: NDArray[np.uint8], classes: ArrayLike | None, *, size: int = 250
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
+    """Yield some images and their classes at a time, once all of them are seen to fit."""
+    images = np.asarray(images)
+    if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE or len(images) == 0:
+        raise BadInputError(f"Need images of shape (n, 28, 28), n > 0; received {images.shape}.")
+    wanted = None if classes is None else np.asarray(classes)
+    if wanted is not None and not (
+        wanted.ndim == 1
+        and len(wanted) == len(images)
+        and np.issubdtype(wanted.dtype, np.integer)
+        and ((wanted >= 0) & (wanted < N_CLASSES)).all()
+    ):
+        raise BadInputError(
+            f"Need one class from 0 to {N_CLASSES - 1} an image; received "
+            f"{wanted.dtype} of shape {wanted.shape} for {len(images)} images."
+        )
+    for start in range(0, len(images), size):
+        some = slice(start, start + size)
+        yield images[some], None if wanted is None else wanted[some]
+
+
+def _settled(classes: NDArray[np.int64] | None, logits: tf.Tensor) -> NDArray[np.int64]:
+    """Return the classes to explain: what the model answers where none are asked for."""
+    return np.asarray(np.argmax(logits, axis=1)) if classes is None else classes
+
+
+def _of_class(scores: tf.Tensor, classes: NDArray[np.int64]) -> tf.Tensor:
+    return tf.gather(tf.cast(scores, tf.float32), classes, axis=1, batch_dims=1)
+
+
+def _side(layer: keras.Layer) -> int:
+    """Return how many fields a side a layer's output has; 0 if it is no picture."""
+    shape: Any = getattr(layer.output, "shape", ())
+    return int(shape[1]) if len(shape) == 4 else 0

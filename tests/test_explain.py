@@ -1,0 +1,194 @@
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fmnist_utils import data, explain, models
+from fmnist_utils.errors import BadInputError
+
+SKETCHES = data.sketches(6, seed=1).images
+CAMS = [explain.grad_cam, explain.grad_cam_plus_plus]
+
+
+@pytest.fixture(scope="module", params=["cnn", "residual"])
+def network(request: pytest.FixtureRequest) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    options = {"cnn": {"filters": [[8], [8]], "batch_norm": True}, "residual": {"filters": [8, 8]}}
+    return models.build(request.param, options[request.param])
+
+
+def by_hand() -> keras.Model:
+    """Return a network whose class 0 is for pixels, class 1 against them, and the rest neither."""
+    network = keras.Sequential(
+        [
+            keras.layers.Input((28, 28)),
+            keras.layers.Reshape((28, 28, 1)),
+            keras.layers.Conv2D(1, 1, use_bias=False, name="pixels"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    network.layers[1].set_weights([np.ones((1, 1, 1, 1), np.float32)])
+    network.layers[-1].set_weights([np.array([[1.0, -1.0] + [0.0] * 8]), np.zeros(10)])
+    return network
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_grad_cam_of_a_network_with_a_known_answer(method: Callable[..., explain.Maps]) -> None:
+    model = by_hand()
+    found = method(model, SKETCHES, np.zeros(6, int), layer="pixels")
+    expected = SKETCHES / SKETCHES.max(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (method(model, SKETCHES, np.ones(6, int)) == 0).all()
+
+
+def test_grad_cam_weighs_by_the_mean_and_plus_plus_by_the_positive_gradients() -> None:
+    inputs = keras.Input((28, 28))
+    pixels = keras.layers.Reshape((28, 28, 1))(inputs)
+    features = keras.layers.Conv2D(1, 1, use_bias=False, name="pixels")(pixels)
+    # The left half speaks for class 0, the right half against it, more strongly.
+    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(features))
+    model = keras.Model(inputs, outputs)
+    model.get_layer("pixels").set_weights([np.ones((1, 1, 1, 1), np.float32)])
+    weights = np.zeros((28, 28, 10), np.float32)
+    weights[:, :14, 0], weights[:, 14:, 0] = 1, -2
+    model.layers[-1].set_weights([weights.reshape(784, 10), np.zeros(10)])
+    classes = np.zeros(6, int)
+    assert (explain.grad_cam(model, SKETCHES, classes) == 0).all()
+    assert (explain.grad_cam_plus_plus(model, SKETCHES, classes).max(axis=(1, 2)) == 1).all()
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_maps_lie_between_0_and_1_at_image_size(
+    network: keras.Model, method: Callable[..., explain.Maps]
+) -> None:
+    names = explain.feature_layers(network)
+    for layer in (None, names[0], names[-1]):
+        maps = method(network, SKETCHES, layer=layer)
+        assert maps.shape == SKETCHES.shape
+        assert maps.dtype == np.float32
+        assert ((maps >= 0) & (maps <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    "method", [*CAMS, explain.occlusion, lambda *a: explain.integrated_gradients(*a, steps=4)]
+)
+def test_each_image_is_explained_for_itself(
+    network: keras.Model, method: Callable[..., explain.Maps]
+) -> None:
+    alone = [method(network, SKETCHES[i : i + 1]) for i in range(2)]
+    np.testing.assert_allclose(method(network, SKETCHES)[:2], np.concatenate(alone), atol=1e-4)
+
+
+def test_by_default_the_answer_is_explained(network: keras.Model) -> None:
+    answers = network.predict(SKETCHES, verbose=0).argmax(axis=1)
+    np.testing.assert_array_equal(
+        explain.grad_cam(network, SKETCHES), explain.grad_cam(network, SKETCHES, answers)
+    )
+
+
+def test_integrated_gradients_sum_to_the_difference_of_logits(network: keras.Model) -> None:
+    found = explain.integrated_gradients(network, SKETCHES, np.full(6, 4)).sum(axis=(1, 2))
+    logits = _logits(network)
+    difference = (logits(SKETCHES) - logits(np.zeros_like(SKETCHES)))[:, 4]
+    np.testing.assert_allclose(found, difference, rtol=0.01, atol=1e-4)
+
+
+def test_occlusion_of_a_linear_network_is_what_the_square_held() -> None:
+    model = models.build("dense", {"units": []})
+    weights = model.layers[-1].get_weights()[0].reshape(28, 28, 10)
+    contribution = SKETCHES / 255 * weights[..., 2]
+    size, stride = 14, 14  # four squares that do not overlap
+    found = explain.occlusion(model, SKETCHES, np.full(6, 2), size=size, stride=stride)
+    squares = contribution.reshape(6, 2, 14, 2, 14).sum(axis=(2, 4))
+    np.testing.assert_allclose(found, squares.repeat(14, 1).repeat(14, 2), atol=1e-4)
+    # Every pixel is covered, whatever the squares.
+    assert np.isfinite(explain.occlusion(model, SKETCHES[:1], size=9, stride=6)).all()
+
+
+def test_randomised_weights_change_the_map(network: keras.Model) -> None:
+    keras.utils.set_random_seed(4)
+    other = keras.models.clone_model(network)
+    for method in CAMS:
+        ours, theirs = method(network, SKETCHES), method(other, SKETCHES)
+        assert np.abs(ours - theirs).mean() > 0.01
+
+
+def test_maps_follow_the_weights(network: keras.Model) -> None:
+    model = keras.models.clone_model(network)
+    model.set_weights(network.get_weights())
+    before = explain.integrated_gradients(model, SKETCHES, np.zeros(6, int), steps=2)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([2 * kernel, bias])
+    after = explain.integrated_gradients(model, SKETCHES, np.zeros(6, int), steps=2)
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-3, atol=1e-6)
+
+
+def test_scaled_keeps_what_speaks_for_the_class() -> None:
+    signed = np.array([[[-2.0, 0.0], [1.0, 4.0]], [[-1.0, -1.0], [0.0, 0.0]]])
+    expected = np.array([[[0.0, 0.0], [0.25, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
+    np.testing.assert_array_equal(explain.scaled(signed), expected)
+
+
+def test_perturbing_leads_from_the_image_to_nothing_and_back(network: keras.Model) -> None:
+    classes = np.zeros(6, int)
+    ends = [
+        network.predict(images, verbose=0)[:, 0] for images in (SKETCHES, np.zeros_like(SKETCHES))
+    ]
+    maps = np.random.default_rng(0).random(SKETCHES.shape)
+    for insert in (False, True):
+        curve = explain.perturbed(network, SKETCHES, maps, classes, insert=insert)
+        first, last = ends[::-1] if insert else ends
+        np.testing.assert_allclose(curve[:, 0], first, atol=1e-5)
+        np.testing.assert_allclose(curve[:, -1], last, atol=1e-5)
+
+
+def test_the_pixels_rated_highest_go_first() -> None:
+    model = by_hand()
+    maps = SKETCHES.astype(float)
+    falls = explain.perturbed(model, SKETCHES, maps, np.zeros(6, int))
+    slower = explain.perturbed(model, SKETCHES, -maps, np.zeros(6, int))
+    assert (np.diff(falls, axis=1) <= 1e-6).all()
+    assert (falls.mean(axis=1) < slower.mean(axis=1)).all()
+
+
+def test_what_does_not_fit_is_refused(network: keras.Model) -> None:
+    with pytest.raises(BadInputError, match=r"received \(28, 28\)"):
+        explain.grad_cam(network, SKETCHES[0])
+    with pytest.raises(BadInputError, match="one class from 0 to 9 an image"):
+        explain.occlusion(network, SKETCHES, [10] * 6)
+    with pytest.raises(BadInputError, match=r"'top'.*conv2d"):
+        explain.grad_cam(network, SKETCHES, layer="top")
+    with pytest.raises(BadInputError, match="no convolution"):
+        explain.grad_cam(models.build("dense"), SKETCHES)
+    with pytest.raises(BadInputError, match="a map an image"):
+        explain.perturbed(network, SKETCHES, np.zeros((6, 7, 7)))
+
+
+def test_a_map_costs_little_more_than_an_answer() -> None:
+    model = models.build("residual")
+    images = np.zeros((100, 28, 28), np.uint8)
+    forward = _seconds(lambda: model.predict(images, batch_size=100, verbose=0))
+    assert _seconds(lambda: explain.grad_cam(model, images)) < 3 * forward
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Return the least of several times, which load on the machine lengthens least."""
+    call()
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _logits(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the model without its softmax."""
+    bare = keras.models.clone_model(model)
+    bare.set_weights(model.get_weights())
+    bare.layers[-1].activation = keras.activations.linear
+    return lambda images: np.asarray(bare(images))
