@@ -200,8 +200,7 @@ def scaled(attributions: ArrayLike) -> Maps:
     """
     positive = np.maximum(np.asarray(attributions, np.float32), 0)
     highest = positive.max(axis=(1, 2), keepdims=True)
-    maps: Maps = positive / np.where(highest > 0, highest, np.float32(1))
-    return maps
+    return np.asarray(positive / np.where(highest > 0, highest, 1), np.float32)
 
 
 def perturbed(
