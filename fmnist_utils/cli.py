@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from fmnist_utils import __version__
-from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.errors import BadInputError, FailureError, unknown
 
 PROFILE = click.option(
     "--profile", default="quick", show_default=True, help="How much to compute: smoke, quick, full."
@@ -188,6 +188,47 @@ def data(paths_or_names: tuple[str, ...], download: bool) -> None:
             "Not all files are there and whole: run fmnist data --download, or set FMNIST_DATA_DIR "
             "or KERAS_HOME to a folder that has them."
         )
+
+
+@commands.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--recipe", "name", default="fast", show_default=True, help="Whose answer.")
+@SET
+@click.option("--method", default="grad_cam", show_default=True, help="Of fmnist_utils.explain.")
+@click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
+@click.option("--output", type=click.Path(path_type=Path), help="PNG or SVG; beside IMAGE if not.")
+def explain(
+    image: Path,
+    name: str,
+    assignments: tuple[str, ...],
+    method: str,
+    wanted: str | None,
+    output: Path | None,
+) -> None:
+    """Draw which parts of IMAGE, a PNG of 28x28 pixels, an answer rests on."""
+    from fmnist_utils import data, lesson, recipes
+    from fmnist_utils.labels import CLASS_NAMES
+
+    picture = data.read_png(image)
+    recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
+    if wanted is not None and wanted not in CLASS_NAMES:
+        raise unknown("class", wanted, CLASS_NAMES)
+    target = output or image.with_suffix(f".{method}.png")
+    if target.suffix not in (".png", ".svg"):
+        raise BadInputError(f"Cannot draw {target}: need a name that ends in .png or .svg.")
+    lesson.import_tensorflow()
+    from fmnist_utils import explain as explaining
+    from fmnist_utils import plots, results, store
+
+    if method not in explaining.METHODS:
+        raise unknown("method", method, explaining.METHODS)
+    run = store.get_or_train(recipe)
+    (probability,) = run.predict(picture[None])
+    explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
+    maps = explaining.METHODS[method](run.model, picture[None], [explained])
+    title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
+    results.save_figure(plots.overlays(picture[None], {method: maps}, title=title), target)
+    print(f"{title}: {target}")
 
 
 @commands.command()

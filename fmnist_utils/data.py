@@ -628,6 +628,29 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     return Labelled(np.stack(images), np.array(labels, np.int64))
 
 
+def read_png(path: str | Path) -> NDArray[np.uint8]:
+    """Return the image that a PNG holds, as the data set's are: 28x28, 0 is background.
+
+    Parameters
+    ----------
+    path : str or Path
+        8-bit greyscale, or RGB whose channels are equal.
+
+    Returns
+    -------
+    ndarray of shape (28, 28), uint8
+
+    Raises
+    ------
+    BadInputError
+        If the file is no such PNG.
+    """
+    try:
+        return _read_png(Path(path))
+    except ValueError as error:
+        raise BadInputError(f"{path} {error}: need a greyscale PNG of 28x28 pixels.") from error
+
+
 def _settle(path: Path, n_good: int, problems: list[str], on_bad: OnBad) -> None:
     """Raise or warn about the bad images among those read."""
     if on_bad not in ("raise", "drop"):

@@ -258,6 +258,15 @@ def perturbed(
     return np.concatenate(curves)
 
 
+METHODS: dict[str, Callable[..., Maps]] = {
+    "grad_cam": grad_cam,
+    "grad_cam_plus_plus": grad_cam_plus_plus,
+    "integrated_gradients": lambda *asked: scaled(integrated_gradients(*asked)),
+    "occlusion": lambda *asked: scaled(occlusion(*asked)),
+}
+"""By name, called with a model, images and classes: maps from 0 to 1, as `grad_cam` gives them."""
+
+
 class _Network:
     """A model from its scaled pixels on, up to a layer's features and the logits."""
 
@@ -267,10 +276,24 @@ class _Network:
     )
 
     def __init__(self, model: keras.Model) -> None:
+        # A loaded sequential model's layers have been called several times: only what a new walk
+        # through all of them gives belongs together.
+        self._inputs: dict[str, Any] = {}
+        self._outputs: dict[str, Any] = {}
+
+        def called(layer: keras.Layer, *inputs: Any, **arguments: Any) -> Any:
+            self._inputs[layer.name] = inputs[0]
+            self._outputs[layer.name] = layer(*inputs, **arguments)
+            return self._outputs[layer.name]
+
+        whole = keras.models.clone_model(
+            keras.Model(model.inputs[0], model.outputs[0]),
+            clone_function=lambda layer: layer,
+            call_function=called,
+        )
         rescaling = [x for x in model.layers if isinstance(x, keras.layers.Rescaling)]
         self._scale = rescaling[0] if rescaling else None
-        self._start = rescaling[0].output if rescaling else model.inputs[0]
-        self._layers = {layer.name: layer for layer in model.layers}
+        self._start = self._outputs[self._scale.name] if self._scale else whole.inputs[0]
         self._last = model.layers[-1]
         self._parts: dict[str | None, keras.Model] = {}
 
@@ -294,8 +317,8 @@ class _Network:
 
     def _part(self, layer: str | None) -> keras.Model:
         if layer not in self._parts:
-            last = self._last.input
-            outputs = last if layer is None else [self._layers[layer].output, last]
+            last = self._inputs[self._last.name]
+            outputs = last if layer is None else [self._outputs[layer], last]
             self._parts[layer] = keras.Model(self._start, outputs)
         return self._parts[layer]
 

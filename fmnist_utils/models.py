@@ -62,18 +62,21 @@ def cnn(
         What the sum of the squares of all convolution kernels' weights adds to the loss.
     """
 
-    def convolution(n: int) -> list[keras.Layer]:
+    def convolution(n: int, *pooling: keras.Layer) -> list[keras.Layer]:
         penalty = keras.regularizers.L2(l2) if l2 else None
         if not batch_norm:
             same = {"padding": "same", "kernel_regularizer": penalty}
-            return [layers.Conv2D(n, 3, activation="relu", **same)]
+            return [layers.Conv2D(n, 3, activation="relu", **same), *pooling]
         bare = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_regularizer=penalty)
-        return [bare, FusedBatchNormalization(momentum=0.9), layers.ReLU()]
+        # Behind the pooling, normalisation and ReLU have a quarter of the work. Scales that stay
+        # positive let it be folded into the convolution all the same.
+        norm = FusedBatchNormalization(momentum=0.9, gamma_constraint="non_neg")
+        return [bare, *pooling, norm, layers.ReLU()]
 
     blocks = []
-    for block in filters:
-        blocks += [layer for n in block for layer in convolution(n)]
-        blocks += [layers.MaxPooling2D(), layers.Dropout(dropout)]
+    for *inner, last in filters:
+        blocks += [layer for n in inner for layer in convolution(n)]
+        blocks += [*convolution(last, layers.MaxPooling2D()), layers.Dropout(dropout)]
     return keras.Sequential(
         [
             *_input(),
@@ -200,7 +203,10 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     """
     functional = model
     if isinstance(model, keras.Sequential):
-        functional = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+        # Its copy, because a loaded one's layers have been called several times.
+        single = keras.models.clone_model(model)
+        single.set_weights(model.get_weights())
+        functional = keras.Model(single.inputs[0], single.outputs[0], name=model.name)
     folded = _foldable(functional)
     biased = {convolution.name for convolution in folded.values()}
 

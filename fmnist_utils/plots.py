@@ -120,6 +120,64 @@ def gallery(
     return image_grid(images, captions, columns=columns, size=1.0, title=title)
 
 
+def overlays(
+    images: ArrayLike,
+    maps: Mapping[str, ArrayLike],
+    *,
+    captions: Sequence[str] | None = None,
+    size: float = 1.1,
+    title: str | None = None,
+) -> Figure:
+    """Draw images, a row each, and beside them maps: the darker the more, in the image's outline.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, height, width)
+        0 is background.
+    maps : mapping of str to array_like of shape (n, height, width)
+        By the name to write above; from 0 to 1.
+    captions : sequence of str, optional
+        One an image, to write beside the row.
+    size : float
+        Width of an image in inches.
+    title : str, optional
+        Of the whole figure.
+
+    Raises
+    ------
+    BadInputError
+        If there is not a map, or not a caption, for each image.
+    """
+    images = np.asarray(images)
+    columns = {name: np.asarray(values) for name, values in maps.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    lengths |= {} if captions is None else {"captions": len(captions)}
+    if any(length != len(images) for length in lengths.values()):
+        raise BadInputError(f"Need one an image: got {lengths} for {len(images)} images.")
+    figure, axes = plt.subplots(
+        len(images),
+        1 + len(columns),
+        figsize=((1 + len(columns)) * size + (1.2 if captions else 0), len(images) * size + 0.5),
+        squeeze=False,
+    )
+    for row, image in enumerate(images):
+        axes[row, 0].imshow(image, cmap="gray_r", interpolation="nearest")
+        for ax, values in zip(axes[row, 1:], columns.values(), strict=True):
+            ax.imshow(values[row], cmap="Oranges", vmin=0, vmax=1, interpolation="nearest")
+            if image.any():
+                ax.contour(image > 0, levels=[0.5], colors="0.4", linewidths=0.6)
+        if captions:
+            axes[row, 0].set_ylabel(captions[row], rotation=0, ha="right", va="center", fontsize=8)
+    for ax, name in zip(axes[0], ["image", *columns], strict=True):
+        ax.set_title(name, fontsize=8)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
 def confusion_gallery(
     images: ArrayLike,
     labels: ArrayLike,

@@ -142,6 +142,27 @@ def test_a_report_of_a_recipe_and_of_predictions(
     assert "--report goes alone" in capsys.readouterr().err
 
 
+def test_explain_draws_beside_the_image(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = folders / "bag.png"
+    Image.fromarray(data.sketches(10, seed=0).images[8]).save(image)
+    tiny = '{"filters": [[4]]}'
+    asked = ["explain", str(image), "--recipe", "cnn", *SMALL, "--set", f"options={tiny}"]
+    assert fmnist(*asked, "--class", "Bag") == 0
+    assert capsys.readouterr().out.endswith(f"{folders / 'bag.grad_cam.png'}\n")
+    assert (folders / "bag.grad_cam.png").read_bytes().startswith(b"\x89PNG")
+    drawing = str(folders / "why.svg")
+    assert fmnist(*asked, "--method", "occlusion", "--output", drawing) == 0
+    for arguments, message in (
+        (["--class", "bag"], "Unknown class 'bag': choose one of T-shirt/top"),
+        (["--method", "gradcam"], "Unknown method 'gradcam': choose one of grad_cam"),
+        (["--output", "why.txt"], "need a name that ends in .png or .svg"),
+    ):
+        assert fmnist(*asked, *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert fmnist("explain", drawing) == 2
+    assert "is not a readable PNG" in capsys.readouterr().err
+
+
 def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
     code = f"""
 import sys

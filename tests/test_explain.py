@@ -14,10 +14,14 @@ CAMS = [explain.grad_cam, explain.grad_cam_plus_plus]
 
 
 @pytest.fixture(scope="module", params=["cnn", "residual"])
-def network(request: pytest.FixtureRequest) -> keras.Model:
+def network(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> keras.Model:
     keras.utils.set_random_seed(3)
     options = {"cnn": {"filters": [[8], [8]], "batch_norm": True}, "residual": {"filters": [8, 8]}}
-    return models.build(request.param, options[request.param])
+    path = tmp_path_factory.mktemp("network") / "model.keras"
+    models.build(request.param, options[request.param]).save(path)
+    return keras.models.load_model(path)
 
 
 def by_hand() -> keras.Model:

@@ -107,7 +107,8 @@ def test_what_stands_between_keeps_a_normalisation_from_being_folded() -> None:
     np.testing.assert_allclose(folded(images), model(images), atol=1e-6)
 
 
-def test_a_sequential_model_with_biases_is_folded() -> None:
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_sequential_model_with_biases_is_folded(loaded: bool, tmp_path: Path) -> None:
     layers = [
         keras.layers.Input((6, 6, 1)),
         keras.layers.Conv2D(3, 3, bias_initializer="ones"),
@@ -115,6 +116,9 @@ def test_a_sequential_model_with_biases_is_folded() -> None:
         keras.layers.ReLU(),
     ]
     model = _with_random_statistics(keras.Sequential(layers))
+    if loaded:
+        model.save(tmp_path / "model.keras")
+        model = keras.models.load_model(tmp_path / "model.keras")
     folded = models.fold_batch_norms(model)
     assert len(folded.layers) == 3
     images = np.random.default_rng(0).normal(size=(3, 6, 6, 1)).astype("float32")

@@ -84,6 +84,18 @@ def test_confusion_matrix_writes_counts_and_shades_shares() -> None:
     assert [text.get_text() for text in in_percent.texts][:2] == ["66.7", "33.3"]
 
 
+def test_overlays_have_a_row_an_image_and_a_column_a_map() -> None:
+    images = data.sketches(2, seed=0).images
+    maps = {name: np.full((2, 28, 28), value) for name, value in (("a", 0.2), ("b", 0.7))}
+    figure = plots.overlays(images, maps, captions=["x", "y"])
+    drawn = np.array([ax.images[0].get_array().max() for ax in figure.axes]).reshape(2, 3)
+    np.testing.assert_allclose(drawn[:, 1:], [[0.2, 0.7]] * 2)
+    assert [ax.get_title() for ax in figure.axes[:3]] == ["image", "a", "b"]
+    assert [ax.get_ylabel() for ax in figure.axes[::3]] == ["x", "y"]
+    with pytest.raises(BadInputError, match="for 1 images"):
+        plots.overlays(images[:1], maps)
+
+
 def test_confusion_gallery_shows_the_surest_of_each_kind() -> None:
     shades = np.array([50, 90, 170])
     images = np.broadcast_to(shades[:, None, None], (3, 4, 4)).astype(np.uint8)
