@@ -6,6 +6,7 @@ probabilities.
 """
 
 import inspect
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from fmnist_utils.errors import BadInputError, unknown
+from fmnist_utils.errors import BadInputError, FailureError, unknown
 from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.layers import FusedBatchNormalization
 
@@ -145,7 +146,99 @@ def residual(
     return keras.Model(inputs, outputs, name="residual")
 
 
-MODELS: dict[str, Callable[..., keras.Model]] = {"dense": dense, "cnn": cnn, "residual": residual}
+# Networks of `keras.applications` with weights from ImageNet, and the range of pixel values that
+# they were trained with.
+BACKBONES: dict[str, tuple[float, float]] = {
+    "MobileNet": (-1, 1),
+    "MobileNetV2": (-1, 1),
+    "NASNetMobile": (-1, 1),
+    "Xception": (-1, 1),
+    "EfficientNetB0": (0, 255),
+    "EfficientNetV2B0": (0, 255),
+    "MobileNetV3Small": (0, 255),
+    "ConvNeXtTiny": (0, 255),
+}
+
+
+def transfer(
+    *,
+    backbone: str = "MobileNet",
+    alpha: float | None = 0.25,
+    size: int = 96,
+    weights: str | None = "imagenet",
+    tuned: int | None = None,
+    dropout: float = 0.2,
+) -> keras.Model:
+    """Return a network for photographs with a new last layer; it sees enlarged grey images.
+
+    Parameters
+    ----------
+    backbone : str
+        A key of `BACKBONES`.
+    alpha : float, optional
+        Width of a MobileNet; None for a backbone that has only one.
+    size : int
+        Side, in pixels, to which the images are enlarged.
+    weights : {"imagenet"}, optional
+        What to start from; None for random weights. They are looked for in the Keras home
+        (``KERAS_HOME``) and downloaded if they are not there.
+    tuned : int, optional
+        How many of the backbone's last layers training changes; all, where it is not given.
+    dropout : float
+        Share of the backbone's features that training drops.
+
+    Raises
+    ------
+    BadInputError
+        If the backbone is unknown.
+    FailureError
+        If the weights are neither in the Keras home nor to be downloaded.
+    """
+    if backbone not in BACKBONES:
+        raise unknown("backbone", backbone, BACKBONES)
+    low, high = BACKBONES[backbone]
+    inputs = layers.Input(IMAGE_SHAPE, dtype="uint8")
+    x = layers.Rescaling((high - low) / 255, low)(inputs)
+    x = layers.Reshape((*IMAGE_SHAPE, 1))(x)
+    # Not the layer Resizing: called without `training`, it switches all that follow to training.
+    x = layers.Concatenate()([keras.ops.image.resize(x, (size, size))] * 3)
+    width = {} if alpha is None else {"alpha": alpha}
+    try:
+        with warnings.catch_warnings():
+            # Any size fits the weights; Keras warns of sizes other than those of ImageNet.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")
+            body = getattr(keras.applications, backbone)(
+                include_top=False, weights=weights, input_tensor=x, **width
+            )
+    except (TypeError, ValueError):
+        raise
+    except Exception as error:  # what Keras raises where a download fails
+        raise FailureError(
+            f"No ImageNet weights for {backbone}: they are not in the Keras home and cannot be "
+            f"downloaded ({error}). Connect to a network, or set KERAS_HOME to a folder that has "
+            "them under models/."
+        ) from error
+    for layer in [] if tuned is None else body.layers[: len(body.layers) - tuned]:
+        layer.trainable = False
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(body.output))
+    stock = keras.Model(inputs, _classifier()(x), name="transfer")
+    model = keras.models.clone_model(stock, clone_function=_fused)
+    model.set_weights(stock.get_weights())
+    return model
+
+
+def _fused(layer: keras.Layer) -> keras.Layer:
+    """Return a new layer like another, normalisations by the fused kernel."""
+    fused = isinstance(layer, layers.BatchNormalization)
+    return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+
+
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "dense": dense,
+    "cnn": cnn,
+    "residual": residual,
+    "transfer": transfer,
+}
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> keras.Model:
@@ -266,6 +359,8 @@ def _float32_layer(
     layer: keras.Layer, *, of: type[keras.Layer] | None = None, **changes: Any
 ) -> keras.Layer:
     """Return a new layer like another, perhaps of another class, that computes in float32."""
+    if not isinstance(layer, keras.Layer):  # an operation, which has no precision of its own
+        return layer
     return (of or type(layer)).from_config(layer.get_config() | {"dtype": "float32"} | changes)
 
 

@@ -5,24 +5,28 @@ import numpy as np
 import pytest
 
 from fmnist_utils import data, models
-from fmnist_utils.errors import BadInputError
+from fmnist_utils.errors import BadInputError, FailureError
+
+
+SMALL_TRANSFER = {"weights": None, "size": 32}
+OPTIONS = {**dict.fromkeys(models.MODELS, {}), "transfer": SMALL_TRANSFER}
 
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_raw_images_in_probabilities_out(name: str) -> None:
     images = data.sketches(6, seed=0).images
-    probabilities = models.build(name).predict(images, verbose=0)
+    probabilities = models.build(name, OPTIONS[name]).predict(images, verbose=0)
     assert probabilities.shape == (6, 10)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-def test_images_are_scaled_inside_to_zero_to_one(name: str) -> None:
-    rescaling = next(
-        layer for layer in models.build(name).layers if isinstance(layer, keras.layers.Rescaling)
-    )
-    np.testing.assert_allclose(rescaling(np.uint8([[0, 255]])), [[0, 1]])
+def test_images_are_scaled_inside(name: str) -> None:
+    layers = models.build(name, OPTIONS[name]).layers
+    rescaling = next(layer for layer in layers if isinstance(layer, keras.layers.Rescaling))
+    low = -1 if name == "transfer" else 0
+    np.testing.assert_allclose(rescaling(np.uint8([[0, 255]])), [[low, 1]])
 
 
 def test_probabilities_stay_float32_under_mixed_precision() -> None:
@@ -153,3 +157,33 @@ def test_a_normalised_plain_network_and_its_penalty() -> None:
     norms = [isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers]
     assert sum(norms) == 3
     assert not models.build("cnn").losses
+
+
+def test_transfer_answers_alike_however_it_is_called() -> None:
+    model = models.build("transfer", SMALL_TRANSFER)
+    images = data.sketches(20, seed=0).images
+    predicted = model.predict(images, verbose=0)
+    # A layer that takes its own call for training would turn dropout and batch statistics on.
+    np.testing.assert_allclose(model(images), predicted, atol=1e-5)
+    np.testing.assert_allclose(models.fold_batch_norms(model)(images), predicted, atol=1e-4)
+
+
+def test_transfer_trains_what_is_tuned() -> None:
+    for tuned, trained in ((0, 2), (3, 2 + 3), (None, 2 + 27 * 3)):
+        # The last three layers are a convolution, its normalisation (scale and offset), a ReLU.
+        model = models.build("transfer", {**SMALL_TRANSFER, "tuned": tuned})
+        assert len(model.trainable_variables) == trained
+
+
+def test_transfer_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadInputError, match="Unknown backbone 'VGG': choose one of MobileNet, "):
+        models.build("transfer", {"backbone": "VGG"})
+    with pytest.raises(BadInputError, match=r"alpha.*0\.3"):
+        models.build("transfer", {**SMALL_TRANSFER, "weights": "imagenet", "alpha": 0.3})
+
+    def unreachable(**_: object) -> None:
+        raise Exception("URL fetch failure")  # noqa: TRY002, as Keras does
+
+    monkeypatch.setattr(keras.applications, "MobileNet", unreachable)
+    with pytest.raises(FailureError, match="No ImageNet weights for MobileNet"):
+        models.build("transfer")
