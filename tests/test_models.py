@@ -7,9 +7,8 @@ import pytest
 from fmnist_utils import data, models
 from fmnist_utils.errors import BadInputError, FailureError
 
-
 SMALL_TRANSFER = {"weights": None, "size": 32}
-OPTIONS = {**dict.fromkeys(models.MODELS, {}), "transfer": SMALL_TRANSFER}
+OPTIONS = {name: SMALL_TRANSFER if name == "transfer" else {} for name in models.MODELS}
 
 
 @pytest.mark.parametrize("name", models.MODELS)
