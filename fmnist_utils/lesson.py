@@ -130,6 +130,7 @@ class Lesson:
         recipe: str,
         metrics: Mapping[str, float],
         *,
+        dataset: str | None = None,
         split: str = "validation",
         seed: int | None = None,
         variant: str | None = None,
@@ -140,7 +141,8 @@ class Lesson:
 
         The sketches are no data: what they give is shown in the notebook and recorded nowhere.
         """
-        if self.dataset == "sketches":
+        dataset = dataset or self.dataset
+        if dataset == "sketches":
             print("Not recorded: the sketches stand in for data.")
             return
         results.record(
@@ -148,7 +150,7 @@ class Lesson:
             results.Study(
                 notebook=self.notebook,
                 recipe=recipe,
-                dataset=self.dataset,
+                dataset=dataset,
                 split=split,
                 profile=self.profile,
                 variant=variant,

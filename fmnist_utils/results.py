@@ -169,14 +169,20 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "std": std, "ci95": [mean - half, mean + half]}
 
 
-def leaderboard(rows: Sequence[Row], *, split: str = "test", profile: str = "full") -> pd.DataFrame:
+def leaderboard(
+    rows: Sequence[Row],
+    *,
+    dataset: str = "fashion_mnist",
+    split: str = "test",
+    profile: str = "full",
+) -> pd.DataFrame:
     """Return one line a recipe, best accuracy first.
 
     Parameters
     ----------
     rows : sequence of dict
         From `read`.
-    split, profile : str
+    dataset, split, profile : str
         Which results to show.
 
     Returns
@@ -185,7 +191,8 @@ def leaderboard(rows: Sequence[Row], *, split: str = "test", profile: str = "ful
         Texts, ready to show: accuracy and macro F1 in percent with the half-width of their 95 %
         intervals over seeds, parameters, mean seconds of training, seeds, notebook.
     """
-    chosen = [r for r in rows if r["split"] == split and r["profile"] == profile]
+    wanted = (dataset, split, profile)
+    chosen = [r for r in rows if (r["dataset"], r["split"], r["profile"]) == wanted]
     accuracies = [r for r in chosen if r["metric"] == "accuracy"]
     f1 = {_name(r): r for r in chosen if r["metric"] == "f1_macro"}
     return pd.DataFrame(

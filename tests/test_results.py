@@ -116,6 +116,7 @@ def test_leaderboard_shows_the_best_first_with_its_interval(path: Path) -> None:
     assert table["macro F1 (%)"][0] == "92.50 ± 6.35"
     assert table["parameters"][0] == "50,186"
     assert results.leaderboard(results.read(path), profile="quick").empty
+    assert results.leaderboard(results.read(path), dataset="mnist").empty
     assert results.markdown_table(table).splitlines()[1] == "|" + " --- |" * 7
 
 
