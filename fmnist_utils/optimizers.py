@@ -78,6 +78,53 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         return {**super().get_config(), "momentum": self.momentum, "others": self.others}
 
 
+@keras.saving.register_keras_serializable("fmnist_utils")
+class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc]
+    """Adam whose learning rate falls from layer to layer, from the last to the first.
+
+    For a network that was trained on something else: its first layers see what all pictures have
+    in common and need little change, its last ones have to learn anew.
+
+    Parameters
+    ----------
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
+        Of the last layer that has weights.
+    layer_decay : float
+        By what each layer's rate is multiplied to give that of the layer before it.
+    **kwargs
+        As in `keras.optimizers.Adam`.
+
+    Notes
+    -----
+    Discriminative fine-tuning: Howard and Ruder, arXiv 1801.06146.
+    """
+
+    def __init__(
+        self, learning_rate: Any = 0.001, *, layer_decay: float = 1.0, **kwargs: Any
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        self.layer_decay = layer_decay
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make Adam's state, and note how deep each variable lies."""
+        if not self.built:
+            layers = list(dict.fromkeys(map(_layer_of, variables)))
+            self._factors = [
+                self.layer_decay ** (len(layers) - 1 - layers.index(_layer_of(variable)))
+                for variable in variables
+            ]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """Move one variable, at the rate of its layer."""
+        factor = self._factors[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * factor)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "layer_decay": self.layer_decay}
+
+
 def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
     """Return about the nearest matrix whose rows, or columns, are orthonormal.
 
@@ -103,3 +150,7 @@ def _is_kernel(variable: keras.Variable) -> bool:
         return False
     height, width, channels, _ = variable.shape
     return bool(height * width > 1 and channels > 1)
+
+
+def _layer_of(variable: keras.Variable) -> str:
+    return str(variable.path).rpartition("/")[0]

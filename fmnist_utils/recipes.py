@@ -36,8 +36,8 @@ def _check(name: str, kind: Any, value: object) -> None:
         raise BadInputError(f"Recipe field {name} takes {expected}; received {value!r}.")
     if name == "learning_rate" and not 0 < typing.cast(float, value) < float("inf"):
         raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
-    if name == "selection" and not 0 < typing.cast(float, value) <= 1:
-        raise BadInputError(f"selection must be above 0 and at most 1; received {value!r}.")
+    if name in ("selection", "layer_decay") and not 0 < typing.cast(float, value) <= 1:
+        raise BadInputError(f"{name} must be above 0 and at most 1; received {value!r}.")
     if name == "mixup" and not 0 <= typing.cast(float, value) < float("inf"):
         raise BadInputError(f"mixup must be a finite number, 0 or above; received {value!r}.")
     if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
@@ -71,6 +71,9 @@ class Recipe:
     weight_decay : float
         Share of each kernel that an update takes off, times the learning rate (decoupled;
         Loshchilov and Hutter, arXiv 1711.05101).
+    layer_decay : float
+        Factor from each layer's learning rate to that of the layer before it; only with ``adam``,
+        see `fmnist_utils.optimizers.LayerwiseAdam`.
     label_smoothing : float
         Share of a label's probability that is spread over all classes.
     ema : float
@@ -105,6 +108,7 @@ class Recipe:
     learning_rate: float = 1e-3
     schedule: Literal["constant", "step", "plateau", "cosine", "one_cycle"] = "constant"
     weight_decay: float = 0.0
+    layer_decay: float = 1.0
     label_smoothing: float = 0.0
     ema: float = 0.0
     selection: float = 1.0
@@ -119,6 +123,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Recipe).items():
             _check(name, kind, getattr(self, name))
+        if self.layer_decay != 1 and self.optimizer != "adam":
+            raise BadInputError(
+                f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."
+            )
 
     def to_json(self) -> str:
         """Return the recipe as JSON with sorted keys: equal recipes give equal text."""

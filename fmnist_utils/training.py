@@ -24,7 +24,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import augment, data, machine, models
-from fmnist_utils.optimizers import Muon
+from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
 
 CHECKPOINT_PATTERN = "epoch-*.weights.h5"
@@ -409,10 +409,12 @@ def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
             warmup_target=recipe.learning_rate,
             warmup_steps=updates // 4,
         )
-    make, momentum = _OPTIMIZERS[recipe.optimizer]
+    make, arguments = _OPTIMIZERS[recipe.optimizer]
+    if recipe.layer_decay != 1:
+        make, arguments = LayerwiseAdam, {"layer_decay": recipe.layer_decay}
     optimizer = make(
         rate,
-        **momentum,
+        **arguments,
         weight_decay=recipe.weight_decay or None,
         use_ema=recipe.ema > 0,
         ema_momentum=recipe.ema,

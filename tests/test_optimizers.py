@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_utils.optimizers import Muon, orthogonal
+from fmnist_utils.optimizers import LayerwiseAdam, Muon, orthogonal
 
 RNG = np.random.default_rng(0)
 
@@ -64,3 +64,27 @@ def test_momentum_of_a_kernel_turns_its_next_step():
         optimizer.apply([second], [variable])
         ends.append(((variable.numpy() - before) * first).sum())
     assert ends[1] < ends[0]
+
+
+def test_layerwise_rates_fall_towards_the_input():
+    model = keras.Sequential([keras.layers.Input((3,)), *(keras.layers.Dense(3) for _ in range(3))])
+    variables = model.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    LayerwiseAdam(0.1, layer_decay=0.5).apply(
+        [variable.numpy() * 0 + 1 for variable in variables], variables
+    )
+    steps = [np.abs(v.numpy() - b).mean() for v, b in zip(variables, before, strict=True)]
+    # Adam's first step is as long as the rate, whatever the gradient.
+    np.testing.assert_allclose(steps, [0.025, 0.025, 0.05, 0.05, 0.1, 0.1], rtol=1e-4)
+
+
+def test_layerwise_adam_without_decay_is_adam():
+    gradients = RNG.normal(size=(4, 5)).astype(np.float32)
+    variables = [keras.Variable(np.ones(5), dtype="float32") for _ in range(2)]
+    optimizers = [LayerwiseAdam(0.1), keras.optimizers.Adam(0.1)]
+    for gradient in gradients:
+        for variable, optimizer in zip(variables, optimizers, strict=True):
+            optimizer.apply([gradient], [variable])
+    np.testing.assert_allclose(*(variable.numpy() for variable in variables), rtol=1e-6)
+    restored = LayerwiseAdam.from_config(LayerwiseAdam(0.1, layer_decay=0.7).get_config())
+    assert restored.layer_decay == 0.7

@@ -48,6 +48,8 @@ def test_unknown_field_names_the_valid_ones() -> None:
         ("dataset", "cifar10", "'cifar10': choose one of fashion_mnist"),
         ("options", 3, "takes a mapping"),
         ("deterministic", "yes", "takes true or false"),
+        ("selection", 0.0, "selection must be above 0 and at most 1"),
+        ("layer_decay", 1.5, "layer_decay must be above 0 and at most 1"),
     ],
 )
 def test_bad_values_are_named(field: str, value: object, message: str) -> None:
@@ -85,3 +87,8 @@ def test_profiles_only_ever_cut() -> None:
     assert recipes.for_profile(short, "quick") == short
     with pytest.raises(BadInputError, match=r"'fast'.*smoke, quick, full"):
         recipes.for_profile(recipe, "fast")
+
+
+def test_layer_decay_needs_adam() -> None:
+    with pytest.raises(BadInputError, match="goes with the optimizer adam; received 'sgd'"):
+        recipes.override(recipes.get("cnn"), optimizer="sgd", layer_decay=0.9)
