@@ -51,7 +51,7 @@ def test_a_smoke_figure_says_so(figures: Path, capsys: pytest.CaptureFixture[str
         assert [text.get_text() for text in figure.texts] == (
             ["profile smoke"] if profile == "smoke" else []
         )
-    assert not plt.get_fignums()
+        assert not plt.fignum_exists(figure.number)
 
 
 def test_records_go_to_the_run_and_sketches_nowhere(figures: Path) -> None:
