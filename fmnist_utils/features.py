@@ -1,0 +1,73 @@
+"""What the layers of a network for photographs make of images, computed once and kept."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import joblib
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_utils import models, paths
+from fmnist_utils.errors import unknown
+
+
+def pooled(
+    images: NDArray[np.uint8],
+    layers: Sequence[str],
+    options: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+) -> tuple[dict[str, NDArray[np.float32]], float]:
+    """Return the features of images from some layers of `models.transfer`, untrained.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, 28, 28), uint8
+        0 is background.
+    layers : sequence of str
+        Names of layers whose output has the shape (height, width, features).
+    options : mapping, optional
+        Arguments of `models.transfer`.
+    seed : int
+        Of random weights, where `options` asks for them.
+
+    Returns
+    -------
+    features : dict of ndarray of shape (n, features), float32
+        Means over each image, by layer.
+    seconds : float
+        What computing them took, when it was done; they are kept in ``features/`` in the runs
+        folder.
+
+    Raises
+    ------
+    BadInputError
+        If the network has no layer of a name.
+    FailureError
+        If there are no weights, see `models.transfer`.
+    """
+    kept = joblib.Memory(paths.runs_dir() / "features", verbose=0).cache(_pooled)
+    found: tuple[dict[str, NDArray[np.float32]], float] = kept(
+        images, tuple(layers), dict(options or {}), seed
+    )
+    return found
+
+
+def _pooled(
+    images: NDArray[np.uint8], layers: tuple[str, ...], options: dict[str, Any], seed: int
+) -> tuple[dict[str, NDArray[np.float32]], float]:
+    keras.utils.set_random_seed(seed)
+    network = models.build("transfer", options)
+    known = [layer.name for layer in network.layers]
+    for name in layers:
+        if name not in known:
+            raise unknown("layer", name, known)
+    means = keras.layers.GlobalAveragePooling2D()
+    part = keras.Model(
+        network.inputs, {name: means(network.get_layer(name).output) for name in layers}
+    )
+    start = time.perf_counter()
+    found = part.predict(images, batch_size=250, verbose=0)
+    return found, time.perf_counter() - start
