@@ -296,6 +296,11 @@ class _Network:
         self._start = self._outputs[self._scale.name] if self._scale else whole.inputs[0]
         self._last = model.layers[-1]
         self._parts: dict[str | None, keras.Model] = {}
+        part = self._part(None)
+        # Called hundreds of times for one map: layer by layer that would take twice as long.
+        self._logits = tf.function(
+            lambda pixels: self._behind(part(pixels)), reduce_retracing=True, jit_compile=False
+        )
 
     @classmethod
     def of(cls, model: keras.Model) -> "_Network":
@@ -309,7 +314,7 @@ class _Network:
         return pixels if self._scale is None else tf.cast(self._scale(pixels), tf.float32)
 
     def logits(self, pixels: Any) -> tf.Tensor:
-        return self._behind(self._part(None)(pixels))
+        return self._logits(tf.convert_to_tensor(pixels))
 
     def features_and_logits(self, pixels: tf.Tensor, layer: str) -> tuple[tf.Tensor, tf.Tensor]:
         features, last = self._part(layer)(pixels)
