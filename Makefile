@@ -28,11 +28,12 @@ data: $(VENV)/installed  ## Download what is missing of the data sets, and verif
 	$(BIN)/fmnist data --download
 
 unit: $(VENV)/installed
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --numprocesses 2
 
 notebooks: $(VENV)/installed
 	FMNIST_PROFILE=smoke $(BIN)/python -m pytest --nbval --nbval-current-env \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 notebooks
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 \
+		--numprocesses 2 --dist loadscope notebooks
 
 lab: $(VENV)/installed  ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

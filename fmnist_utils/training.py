@@ -24,6 +24,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import augment, data, machine, models
+from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
 
@@ -170,7 +171,11 @@ def update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
 
     function: Callable[..., tf.Tensor] = tf.function(
         update,
-        reduce_retracing=True,  # the last batch may be smaller
+        # Any size of batch, so that a smaller last one does not trace it anew.
+        input_signature=[
+            tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8),
+            tf.TensorSpec((None, N_CLASSES), tf.float32),
+        ],
         jit_compile=False,  # XLA's convolutions are many times slower on a CPU
     )
     return function

@@ -129,9 +129,9 @@ def test_a_report_of_a_recipe_and_of_predictions(
     folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = folders / "report"
+    monkeypatch.setattr(data, "load_test", lambda *_: data.sketches(20, seed=3))
     assert fmnist("evaluate", "dense", *SMALL, "--report", str(target)) == 0
     assert capsys.readouterr().out.endswith(f"{target / 'index.html'}\n")
-    monkeypatch.setattr(data, "load_test", lambda: data.sketches(20, seed=3))
     predictions = folders / "predictions.csv"
     predictions.write_text("label\n" + "3\n" * 20)
     assert fmnist("evaluate", str(predictions), "--report", str(target)) == 0

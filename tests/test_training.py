@@ -129,8 +129,9 @@ def test_the_seed_decides(sketches: data.TrainingData) -> None:
         recipe = recipes.override(RECIPE, epochs=1, seed=seed)
         return float(training.train(recipe, sketches, verbose=False).history["loss"][0])
 
-    assert first_loss(0) == pytest.approx(first_loss(0), rel=1e-4)
-    assert first_loss(0) != pytest.approx(first_loss(1), rel=1e-4)
+    loss = first_loss(0)
+    assert loss == pytest.approx(first_loss(0), rel=1e-4)
+    assert loss != pytest.approx(first_loss(1), rel=1e-4)
 
 
 class _Interrupt(Exception):
@@ -151,11 +152,9 @@ def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"optimizer": "adam", "schedule": "cosine"},
-        {"optimizer": "sgd", "schedule": "cosine"},
-        {"optimizer": "sgd", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
-        {"augmentation": {"shift": 2, "flip": "alternating", "erase": 8}},
-        {"selection": 0.5},
+        {"optimizer": "adam", "schedule": "cosine", "selection": 0.5},
+        {"optimizer": "sgd", "augmentation": {"shift": 2, "flip": "alternating", "erase": 8}},
+        {"optimizer": "muon", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
     ],
 )
 def test_interrupted_training_comes_to_the_same(
