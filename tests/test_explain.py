@@ -98,7 +98,15 @@ def test_integrated_gradients_sum_to_the_difference_of_logits(network: keras.Mod
     found = explain.integrated_gradients(network, SKETCHES, np.full(6, 4)).sum(axis=(1, 2))
     logits = _logits(network)
     difference = (logits(SKETCHES) - logits(np.zeros_like(SKETCHES)))[:, 4]
-    np.testing.assert_allclose(found, difference, rtol=0.01, atol=1e-4)
+    np.testing.assert_array_less(
+        np.abs(found - difference), 0.01 * np.maximum(1, np.abs(difference))
+    )
+
+
+def test_integrated_gradients_tell_when_the_steps_do_not_suffice() -> None:
+    model = models.build("cnn", {"filters": [[4]]})
+    with pytest.warns(RuntimeWarning, match=r"of \d images miss .* with 32 steps"):
+        explain.integrated_gradients(model, SKETCHES, steps=1, tolerance=0)
 
 
 def test_occlusion_of_a_linear_network_is_what_the_square_held() -> None:
