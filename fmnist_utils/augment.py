@@ -172,6 +172,8 @@ def check(options: Mapping[str, Any]) -> None:
             raise BadInputError(
                 f"{name} must lie between 0 and {_LARGEST[name]}; received {value!r}."
             )
+        elif name in ("shift", "erase") and value != int(value):
+            raise BadInputError(f"{name} must be whole pixels; received {value!r}.")
 
 
 _LARGEST = {"shift": min(IMAGE_SHAPE), "rotate": 180, "zoom": 0.9, "erase": min(IMAGE_SHAPE)}

@@ -136,6 +136,8 @@ def evaluate(
             )
         _report(name, recipes.parse_changes(assignments), _parse_seeds(seeds)[0], folder)
         return
+    if name.endswith(".csv"):
+        raise BadInputError(f"{name} holds predictions: name a folder, --report DIR.")
     recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
     chosen = _parse_seeds(seeds)
     lesson.import_tensorflow()
@@ -156,6 +158,8 @@ def results(split: str, profile: str) -> None:
     from fmnist_utils import results as measured
 
     recipes.check_profile(profile)
+    if split not in ("test", "validation"):
+        raise unknown("split", split, ("test", "validation"))
     table = measured.leaderboard(
         measured.read(paths.published_results()), split=split, profile=profile
     )
@@ -247,6 +251,8 @@ def _report(name: str, changes: dict[str, Any], seed: int, folder: Path) -> None
     report.check_folder(folder)
     title = f"{name} on the test images"
     if name.endswith(".csv"):
+        if changes:
+            raise BadInputError("--set changes a recipe; a file of predictions has none.")
         test = datasets.load_test()
         report.write(title, test, report.read_predictions(Path(name), len(test.labels)), folder)
     else:

@@ -292,8 +292,8 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of an accuracy measured on ``n`` images.
 
-    It says how far another draw of as many images could lie off; see Brown, Cai and DasGupta,
-    Statistical Science 16 (2001), for why Wilson's.
+    It says where the accuracy on endlessly many such images may lie; another draw of as many images
+    strays further. See Brown, Cai and DasGupta, Statistical Science 16 (2001), for why Wilson's.
 
     Parameters
     ----------

@@ -98,7 +98,8 @@ def grad_cam_plus_plus(
 
     def weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
         total = tf.reduce_sum(features, axis=(1, 2), keepdims=True)
-        share = gradients**2 / tf.maximum(2 * gradients**2 + total * gradients**3, 1e-12)
+        denominator = 2 * gradients**2 + total * gradients**3
+        share = gradients**2 / tf.where(denominator == 0, 1.0, denominator)
         return tf.reduce_sum(share * tf.nn.relu(gradients), axis=(1, 2), keepdims=True)
 
     return _class_activation(model, images, classes, layer, weights)
@@ -191,6 +192,11 @@ def occlusion(
     -----
     Zeiler and Fergus, arXiv 1311.2901.
     """
+    if not 1 <= stride <= size <= IMAGE_SHAPE[0]:
+        raise BadInputError(
+            f"Need 1 <= stride <= size <= {IMAGE_SHAPE[0]}, so that every pixel is covered; "
+            f"received stride {stride}, size {size}."
+        )
     network = _Network.of(model)
     places = [*range(0, IMAGE_SHAPE[0] - size, stride), IMAGE_SHAPE[0] - size]
     maps = []

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from fmnist_utils import models, paths
 from fmnist_utils.errors import unknown
 
+# Part of what features are kept under: raise it when `models.transfer` changes what they are.
+_FORMAT = 1
+
 
 def pooled(
     images: NDArray[np.uint8],
@@ -31,7 +34,7 @@ def pooled(
     options : mapping, optional
         Arguments of `models.transfer`.
     seed : int
-        Of random weights, where `options` asks for them.
+        Of random weights, where `options` asks for them; the global seeds are set to it.
 
     Returns
     -------
@@ -49,16 +52,21 @@ def pooled(
         If there are no weights, see `models.transfer`.
     """
     kept = joblib.Memory(paths.runs_dir() / "features", verbose=0).cache(_pooled)
+    # Kept or not, what is drawn afterwards is the same.
+    keras.utils.set_random_seed(seed)
     found: tuple[dict[str, NDArray[np.float32]], float] = kept(
-        images, tuple(layers), dict(options or {}), seed
+        images, tuple(layers), dict(options or {}), seed, (_FORMAT, keras.__version__)
     )
     return found
 
 
 def _pooled(
-    images: NDArray[np.uint8], layers: tuple[str, ...], options: dict[str, Any], seed: int
+    images: NDArray[np.uint8],
+    layers: tuple[str, ...],
+    options: dict[str, Any],
+    seed: int,
+    version: tuple[int, str],  # read by joblib alone
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    keras.utils.set_random_seed(seed)
     network = models.build("transfer", options)
     known = [layer.name for layer in network.layers]
     for name in layers:

@@ -218,7 +218,10 @@ def transfer(
             f"downloaded ({error}). Connect to a network, or set KERAS_HOME to a folder that has "
             "them under models/."
         ) from error
-    for layer in [] if tuned is None else body.layers[: len(body.layers) - tuned]:
+    n_layers = len(body.layers)
+    if tuned is not None and not 0 <= tuned <= n_layers:
+        raise BadInputError(f"tuned must lie between 0 and {n_layers}; received {tuned}.")
+    for layer in body.layers[: n_layers - (n_layers if tuned is None else tuned)]:
         layer.trainable = False
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(body.output))
     stock = keras.Model(inputs, _classifier()(x), name="transfer")

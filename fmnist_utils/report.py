@@ -1,7 +1,6 @@
 """A folder that tells how good predictions are: tables, the confusion matrix, galleries, a page."""
 
 import html
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,10 @@ from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.labels import CLASS_NAMES, N_CLASSES
 
 _PAGE = "index.html"
+_TABLES = ("classes.csv", "classes.tex", "confusion.csv")
+_FIGURES = ("confusion", "mistakes", "unsure")
+# A folder that holds anything else is not a report of ours, and stays.
+_WRITTEN = {_PAGE, *_TABLES, *(f"{name}.{kind}" for name in _FIGURES for kind in ("png", "svg"))}
 
 
 def read_predictions(path: Path, n: int) -> NDArray[np.float64]:
@@ -77,9 +80,8 @@ def read_predictions(path: Path, n: int) -> NDArray[np.float64]:
 
 def check_folder(folder: Path) -> None:
     """Raise BadInputError unless a report can go there: nothing yet, or an earlier report."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        if (folder / _PAGE).is_file() and (folder / "classes.csv").is_file():
-            return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.is_file() or (names and not {_PAGE} <= names <= _WRITTEN):
         raise BadInputError(f"{folder} holds something else: name a new or an empty folder.")
 
 
@@ -114,7 +116,8 @@ def write(
             whole = Path(unfinished) / "report"
             whole.mkdir()
             _write(title, test, probabilities, whole)
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                folder.rename(Path(unfinished) / "earlier")
             whole.rename(folder)
     except OSError as error:
         raise FailureError(

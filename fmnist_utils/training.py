@@ -24,6 +24,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import augment, data, machine, models
+from fmnist_utils.errors import BadInputError
 from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
@@ -79,6 +80,12 @@ def train(
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     labelled, validation = training_data.train, training_data.validation
+    augment.check(recipe.augmentation)
+    if recipe.schedule == "plateau" and len(validation.images) == 0:
+        raise BadInputError(
+            "Schedule plateau looks at the validation loss, and there are no validation images: "
+            "choose another schedule, or a smaller train_size."
+        )
     model = compiled_model(recipe, n_images=len(labelled.images))
     state = _State(difficulty=np.full(len(labelled.images), np.inf, np.float32))
     if checkpoint_dir is not None:

@@ -136,6 +136,14 @@ def test_a_report_of_a_recipe_and_of_predictions(
     predictions.write_text("label\n" + "3\n" * 20)
     assert fmnist("evaluate", str(predictions), "--report", str(target)) == 0
     assert "20 images: accuracy 0.1000" in (target / "index.html").read_text()
+    assert fmnist("evaluate", str(predictions)) == 2
+    assert "name a folder, --report DIR" in capsys.readouterr().err
+    assert fmnist("evaluate", str(predictions), "--report", str(target), "--set", "seed=1") == 2
+    assert "a file of predictions has none" in capsys.readouterr().err
+    (target / "notes.txt").touch()
+    assert fmnist("evaluate", str(predictions), "--report", str(target)) == 2
+    assert (target / "notes.txt").exists()
+    (target / "notes.txt").unlink()
     assert fmnist("evaluate", str(predictions), "--report", str(folders)) == 2
     assert "holds something else" in capsys.readouterr().err
     assert fmnist("evaluate", "dense", "--report", str(target), "--publish") == 2
@@ -188,8 +196,19 @@ cli.main()
 
 
 def test_results_shows_the_published_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fmnist("results", "--split", "nothing") == 0
-    assert "No results for split nothing" in capsys.readouterr().out
+    assert fmnist("results") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "regularised" in line.split()]
+    (row,) = [
+        row
+        for row in results.read(Path(__file__).parents[1] / "figures" / "results.json")
+        if (row["recipe"], row["split"], row["metric"]) == ("regularised", "test", "accuracy")
+    ]
+    assert f"{100 * row['mean']:.2f}" in line
+    assert fmnist("results", "--split", "nothing") == 2
+    assert "Unknown split 'nothing': choose one of test, validation" in capsys.readouterr().err
+    assert fmnist("results", "--profile", "smoke") == 0
+    assert "No results for split test, profile smoke" in capsys.readouterr().out
 
 
 def test_a_read_of_the_test_set_is_recorded_with_what_was_changed(

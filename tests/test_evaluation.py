@@ -156,6 +156,9 @@ def test_answering_only_when_sure(sample: tuple[np.ndarray, np.ndarray]) -> None
     some = len(labels) // 2
     given = probabilities.max(1) >= table["confidence"][some]
     assert given.mean() >= table["coverage"][some] - 1e-12
+    order = np.argsort(-probabilities.max(1), kind="stable")[: some + 1]
+    right = probabilities[order].argmax(1) == labels[order]
+    assert table["accuracy"][some] == pytest.approx(right.mean())
 
 
 def test_paired_comparison_of_a_case_by_hand() -> None:

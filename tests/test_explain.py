@@ -65,6 +65,36 @@ def test_grad_cam_weighs_by_the_mean_and_plus_plus_by_the_positive_gradients() -
     assert (explain.grad_cam_plus_plus(model, SKETCHES, classes).max(axis=(1, 2)) == 1).all()
 
 
+def test_grad_cam_plus_plus_weighs_two_features_as_its_authors_do() -> None:
+    inputs = keras.Input((28, 28))
+    pixels = keras.layers.Reshape((28, 28, 1))(inputs)
+    # Each pixel, and the one to its right.
+    features = keras.layers.Conv2D(2, (1, 2), padding="same", use_bias=False, name="two")(pixels)
+    outputs = keras.layers.Dense(10)(keras.layers.Flatten()(features))
+    model = keras.Model(inputs, outputs)
+    model.get_layer("two").set_weights([np.eye(2, dtype=np.float32).reshape(1, 2, 1, 2)])
+    weights = np.zeros((28, 28, 2, 10), np.float32)
+    weights[:, :14, 0, 0], weights[:, 20:, 1, 0], weights[:3, :, 1, 0] = 0.01, 0.03, -0.02
+    model.layers[-1].set_weights([weights.reshape(-1, 10), np.zeros(10)])
+
+    gradients = weights[..., 0].astype(float)
+    activations = np.stack([SKETCHES, np.pad(SKETCHES, ((0, 0), (0, 0), (0, 1)))[..., 1:]], -1)
+    total = activations.sum(axis=(1, 2), keepdims=True)
+    denominator = 2 * gradients**2 + total * gradients**3
+    share = gradients**2 / np.where(denominator == 0, 1, denominator)
+    weight = (share * np.maximum(gradients, 0)).sum(axis=(1, 2), keepdims=True)
+    expected = np.maximum((weight * activations).sum(axis=-1), 0)
+    expected /= expected.max(axis=(1, 2), keepdims=True)
+    found = explain.grad_cam_plus_plus(model, SKETCHES, np.zeros(6, int), layer="two")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_squares_that_would_miss_pixels_are_refused() -> None:
+    for size, stride in ((3, 7), (30, 3), (5, 0)):
+        with pytest.raises(BadInputError, match="1 <= stride <= size <= 28"):
+            explain.occlusion(by_hand(), SKETCHES, size=size, stride=stride)
+
+
 @pytest.mark.parametrize("method", CAMS)
 def test_maps_lie_between_0_and_1_at_image_size(
     network: keras.Model, method: Callable[..., explain.Maps]

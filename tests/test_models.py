@@ -168,6 +168,8 @@ def test_transfer_answers_alike_however_it_is_called() -> None:
 
 
 def test_transfer_trains_what_is_tuned() -> None:
+    with pytest.raises(BadInputError, match=r"tuned must lie between 0 and \d+; received 900"):
+        models.build("transfer", {**SMALL_TRANSFER, "tuned": 900})
     for tuned, trained in ((0, 2), (3, 2 + 3), (None, 2 + 27 * 3)):
         # The last three layers are a convolution, its normalisation (scale and offset), a ReLU.
         model = models.build("transfer", {**SMALL_TRANSFER, "tuned": tuned})

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from fmnist_utils import data, recipes, training
+from fmnist_utils.errors import BadInputError
 from fmnist_utils.recipes import Recipe
 
 RECIPE = Recipe(
@@ -324,3 +326,13 @@ def test_a_penalty_is_part_of_the_loss(sketches: data.TrainingData) -> None:
         for l2 in (0.0, 10.0)
     )
     assert penalised > free + 1
+
+
+def test_what_cannot_be_trained_is_refused_at_once(sketches: data.TrainingData) -> None:
+    nothing = data.Labelled(sketches.validation.images[:0], sketches.validation.labels[:0])
+    recipe = recipes.override(RECIPE, schedule="plateau")
+    with pytest.raises(BadInputError, match="Schedule plateau looks at the validation loss"):
+        training.train(recipe, dataclasses.replace(sketches, validation=nothing))
+    for augmentation, message in (({"shfit": 2}, "shfit"), ({"shift": 1.5}, "whole pixels")):
+        with pytest.raises(BadInputError, match=message):
+            training.train(recipes.override(RECIPE, augmentation=augmentation), sketches)
