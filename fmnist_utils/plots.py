@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
@@ -280,13 +281,12 @@ def confusion_matrix(
     ax = ax or plt.subplots(figsize=(6, 5))[1]
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     sns.heatmap(
-        shares,
+        100 * shares,
         annot=100 * shares if rates else counts,
         fmt=".1f" if rates else "d",
         cmap="Greys",
-        vmin=0,
-        vmax=1,
-        cbar_kws={"label": "share of the true class"},
+        norm=PowerNorm(0.4, 0, 100),  # mistakes are few: they would be white beside the diagonal
+        cbar_kws={"label": "% of the true class"},
         annot_kws={"fontsize": 7},
         ax=ax,
     )
@@ -354,8 +354,8 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -
         title="Confidence and accuracy",
         xlabel="confidence (probability of the answer)",
         ylabel="accuracy of these answers",
-        xlim=(0, 1),
-        ylim=(0, 1),
+        xlim=(0, 1.03),
+        ylim=(0, 1.03),
     )
     ax.legend(fontsize=7)
     return ax
@@ -533,9 +533,15 @@ def class_grid(
 
 
 def class_heatmap(
-    values: pd.DataFrame, *, title: str, unit: str, fmt: str = ".0f", ax: Axes | None = None
+    values: pd.DataFrame,
+    *,
+    title: str,
+    unit: str,
+    fmt: str = ".0f",
+    cmap: str = "Greys_r",
+    ax: Axes | None = None,
 ) -> Axes:
-    """Draw what is measured between two classes, each pair once; the smaller the darker.
+    """Draw what is measured between two classes, each pair once.
 
     Parameters
     ----------
@@ -545,6 +551,8 @@ def class_heatmap(
         What was measured, and in what.
     fmt : str
         How the numbers in the cells are written.
+    cmap : str
+        ``"Greys_r"``, the smaller the darker, or ``"Greys"``.
     ax : Axes, optional
         Where to draw.
     """
@@ -555,7 +563,7 @@ def class_heatmap(
         mask=np.triu(np.ones(below.shape, bool), k=1),
         annot=True,
         fmt=fmt,
-        cmap="Greys_r",
+        cmap=cmap,
         cbar_kws={"label": unit},
         annot_kws={"fontsize": 8},
         ax=ax,

@@ -129,7 +129,7 @@ def _cost_table(costs: dict[str, dict[str, float]]) -> str:
             lines.append(f"| {profile} | {minutes} min | {costs[profile]['peak_gib']:.1f} GiB |")
     note = (
         "Measured on two processor cores with nothing trained beforehand, except in profile full, "
-        "where the networks' own trainings come on top: their times are in the tables below."
+        "where networks trained in an earlier run do not count: all together they take hours."
     )
     return "\n".join([*lines, "", note]) if len(lines) > 2 else "Not measured yet."
 

@@ -157,7 +157,7 @@ _FAST = Recipe(
 
 RECIPES = types.MappingProxyType(
     {
-        # Notebook 02. Expect 0.895 on validation images, after two minutes on two cores.
+        # Notebook 02.
         "dense": Recipe(model="dense", options={"units": [512]}, epochs=20, schedule="cosine"),
         # Notebook 03: the classic network of this field, as it is usually trained.
         "cnn": Recipe(model="cnn", batch_size=32),
@@ -173,8 +173,7 @@ RECIPES = types.MappingProxyType(
             batch_size=64,
             schedule="cosine",
         ),
-        # Notebook 04: the plain network with what was shown to help. Expect 0.948 on validation
-        # images, after eight minutes.
+        # Notebook 04: a deeper plain network with its remedies, and notebook 10's optimizer.
         "regularised": dataclasses.replace(
             _FAST,
             model="cnn",
@@ -186,7 +185,7 @@ RECIPES = types.MappingProxyType(
             epochs=20,
             augmentation={"shift": 2, "flip": "random", "erase": 8},
         ),
-        # Notebook 10: about five minutes.
+        # Notebook 10: minutes.
         "fast": _FAST,
         # Notebook 10: at most 100,000 parameters.
         "small": dataclasses.replace(
