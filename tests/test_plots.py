@@ -77,7 +77,7 @@ def test_confusion_matrix_writes_counts_and_shades_shares() -> None:
     texts = [text.get_text() for text in ax.texts]
     assert texts[:2] == ["2", "1"]
     shares = ax.collections[0].get_array()
-    assert shares.ravel()[0] == pytest.approx(2 / 3)
+    assert shares.ravel()[0] == pytest.approx(200 / 3)
     in_percent = plots.confusion_matrix(
         evaluation.confusion(labels, np.eye(10)[predicted]), title="t", rates=True
     )
