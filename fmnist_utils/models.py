@@ -201,7 +201,7 @@ def transfer(
     x = layers.Rescaling((high - low) / 255, low)(inputs)
     x = layers.Reshape((*IMAGE_SHAPE, 1))(x)
     # Not the layer Resizing: called without `training`, it switches all that follow to training.
-    x = layers.Concatenate()([keras.ops.image.resize(x, (size, size))] * 3)
+    x = keras.ops.image.resize(layers.Concatenate()([x] * 3), (size, size))
     width = {} if alpha is None else {"alpha": alpha}
     try:
         with warnings.catch_warnings():

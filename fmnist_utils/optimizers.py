@@ -15,7 +15,8 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
     rarely shows as along those that it always shows. The kernel is then scaled back to a fixed
     norm, as its scale means nothing before a normalisation, and the learning rate is the share of
     that norm that a step moves. All other weights (scales, offsets, dense layers, convolutions
-    1x1 or of a single channel) take Nesterov steps (momentum 0.9) of `others` times the rate.
+    with a bias, of a single channel or of each channel by itself) take Nesterov steps (momentum
+    0.9) of `others` times the rate.
 
     Parameters
     ----------
@@ -53,14 +54,17 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         if self.built:
             return
         super().build(variables)
+        # What has a bias is followed by no normalisation.
+        biased = {_layer_of(variable) for variable in variables if variable.name == "bias"}
+        self._kernels = [_is_kernel(v) and _layer_of(v) not in biased for v in variables]
         self.momentums = [
             self.add_variable_from_reference(variable, name="momentum") for variable in variables
         ]
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """Move one variable, and its momentum."""
-        average = self.momentums[self._get_variable_index(variable)]
-        is_kernel = _is_kernel(variable)
+        index = self._get_variable_index(variable)
+        average, is_kernel = self.momentums[index], self._kernels[index]
         momentum = self.momentum if is_kernel else 0.9
         self.assign(average, momentum * average + gradient)
         step = gradient + momentum * average
@@ -145,11 +149,8 @@ def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
 
 
 def _is_kernel(variable: keras.Variable) -> bool:
-    """Return whether a variable is the kernel of a convolution that sees more than a point."""
-    if len(variable.shape) != 4:
-        return False
-    height, width, channels, _ = variable.shape
-    return bool(height * width > 1 and channels > 1)
+    """Return whether a variable is a convolution's kernel, from several channels to several."""
+    return len(variable.shape) == 4 and min(variable.shape[2:]) > 1
 
 
 def _layer_of(variable: keras.Variable) -> str:

@@ -185,6 +185,17 @@ RECIPES = types.MappingProxyType(
             epochs=20,
             augmentation={"shift": 2, "flip": "random", "erase": 8},
         ),
+        # Notebook 07: a small network that ImageNet has seen, trained on as a whole.
+        "transfer": dataclasses.replace(
+            _FAST,
+            model="transfer",
+            options={"backbone": "MobileNet", "alpha": 0.25},
+            epochs=24,
+            batch_size=128,
+            learning_rate=0.05,
+            weight_decay=0.0,
+            precision="float32",
+        ),
         # Notebook 10: minutes.
         "fast": _FAST,
         # Notebook 10: at most 100,000 parameters.
@@ -211,6 +222,7 @@ TAUGHT_IN = types.MappingProxyType(
         "cnn": "03_cnn",
         "cnn_deep": "03_cnn",
         "regularised": "04_regularisation",
+        "transfer": "07_transfer",
         "fast": "10_fast_and_accurate",
         "small": "10_fast_and_accurate",
         "accurate": "10_fast_and_accurate",

@@ -36,7 +36,7 @@ def test_a_kernel_keeps_its_norm_and_follows_no_gradient_farther_than_another():
     assert ((variable.numpy() - one) * gradient).sum() < 0
 
 
-@pytest.mark.parametrize("shape", [(5,), (6, 3), (3, 3, 1, 8), (1, 1, 4, 8)])
+@pytest.mark.parametrize("shape", [(5,), (6, 3), (3, 3, 1, 8), (3, 3, 8, 1)])
 def test_everything_else_takes_nesterov_steps(shape):
     gradients = [RNG.normal(size=shape).astype(np.float32) for _ in range(3)]
     ours, keras_ = (keras.Variable(np.ones(shape, np.float32)) for _ in range(2))
@@ -45,6 +45,16 @@ def test_everything_else_takes_nesterov_steps(shape):
         muon.apply([gradient], [ours])
         sgd.apply([gradient], [keras_])
     np.testing.assert_allclose(ours, keras_, rtol=1e-5, atol=1e-6)
+
+
+def test_a_kernel_beside_a_bias_keeps_its_scale_free():
+    convolutions = [keras.layers.Conv2D(8, 1, use_bias=biased) for biased in (False, True)]
+    model = keras.Sequential([keras.layers.Input((4, 4, 3)), *convolutions])
+    variables = model.trainable_variables
+    Muon(0.1).apply([variable.numpy() * 0 + 1 for variable in variables], variables)
+    norms = [np.linalg.norm(convolution.kernel) for convolution in convolutions]
+    assert norms[0] == pytest.approx(8**0.5, rel=1e-5)
+    assert norms[1] != pytest.approx(8**0.5, rel=1e-2)
 
 
 def test_it_is_saved_and_loaded():
