@@ -9,6 +9,10 @@ ifneq ($(wildcard ../shared/keras),)
 export KERAS_HOME ?= $(abspath ../shared/keras)
 endif
 
+ifneq ($(wildcard ../shared/photos),)
+export FMNIST_PHOTOS_DIR ?= $(abspath ../shared/photos)
+endif
+
 .PHONY: help run test check data unit notebooks lab bench lock
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

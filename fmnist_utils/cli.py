@@ -17,6 +17,8 @@ SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
 
+_PATH = click.Path(path_type=Path)
+
 
 def main() -> NoReturn:
     """Run the command; expected errors end in one sentence and exit code 2 or 1."""
@@ -52,7 +54,7 @@ def commands() -> None:
 @click.option(
     "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
 )
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for what is executed.")
+@click.option("--output", type=_PATH, help="Folder for what is executed.")
 @click.option("--publish", is_flag=True, help="Take the outputs of a full run into the checkout.")
 def run(
     numbers: tuple[str, ...],
@@ -110,7 +112,7 @@ def train(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
 @click.option(
     "--report",
     "folder",
-    type=click.Path(path_type=Path),
+    type=_PATH,
     metavar="DIR",
     help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
 )
@@ -195,12 +197,12 @@ def data(paths_or_names: tuple[str, ...], download: bool) -> None:
 
 
 @commands.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=_PATH)
 @click.option("--recipe", "name", default="fast", show_default=True, help="Whose answer.")
 @SET
 @click.option("--method", default="grad_cam", show_default=True, help="Of fmnist_utils.explain.")
 @click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
-@click.option("--output", type=click.Path(path_type=Path), help="PNG or SVG; beside IMAGE if not.")
+@click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
 def explain(
     image: Path,
     name: str,
@@ -233,6 +235,140 @@ def explain(
     title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
     results.save_figure(plots.overlays(picture[None], {method: maps}, title=title), target)
     print(f"{title}: {target}")
+
+
+@commands.command()
+@click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_PATH)
+@click.option("--top", default=3, show_default=True, help="How many classes to name.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@click.option("--csv", "as_csv", is_flag=True, help="One line a photo, for a spreadsheet.")
+@click.option("--explain", is_flag=True, help="Draw the steps and the reasons beside each photo.")
+def predict(
+    sources: tuple[Path, ...], top: int, as_json: bool, as_csv: bool, explain: bool
+) -> None:
+    """Say what garment is on photos: files, or all images in folders.
+
+    Exit code 0: all were answered; 3: some could not be read; 2: none could.
+    """
+    from fmnist_utils import answers, images
+
+    if as_json and as_csv:
+        raise BadInputError("Choose one of --json and --csv.")
+    write = answers.as_json if as_json else answers.as_csv if as_csv else answers.as_table
+    failed = answers.answer(images.find(sources), top=top, write=write, explain=explain)
+    if failed:
+        sys.exit(failed)
+
+
+@commands.command()
+@click.argument("photo", type=_PATH)
+@click.option("--count", default=10, show_default=True, help="How many neighbours.")
+@click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
+def similar(photo: Path, count: int, output: Path | None) -> None:
+    """Find the training images that are most like the garment on PHOTO, and draw them."""
+    from fmnist_utils import images, predictor, results, similarity
+
+    target = output or photo.with_suffix(images.SIMILAR)
+    if target.suffix not in (".png", ".svg"):
+        raise BadInputError(f"Cannot draw {target}: need a name that ends in .png or .svg.")
+    asked = predictor.Predictor()
+    prepared, answers = asked.predict_file(photo)
+    catalogue = similarity.catalogue(asked)
+    found = catalogue.index.search(answers.embedding, count)
+    from fmnist_utils import plots
+    from fmnist_utils.labels import CLASS_NAMES
+
+    captions = [
+        f"{CLASS_NAMES[catalogue.labels[i]]}\n{similarity_:.2f}"
+        for i, similarity_ in zip(found.indices[0], found.similarities[0], strict=True)
+    ]
+    shown = [prepared.image, *catalogue.images[found.indices[0]]]
+    figure = plots.image_grid(shown, ["query", *captions], columns=6, title=photo.name)
+    results.save_figure(figure, target)
+    for name, n in Counter(
+        CLASS_NAMES[catalogue.labels[i]] for i in found.indices[0]
+    ).most_common():
+        print(f"{name:<12} {n}")
+    print(target)
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
+@click.option("--port", default=8000, show_default=True)
+@click.option("--max-bytes", default=20_000_000, show_default=True, help="Of a request.")
+@click.option("--max-pixels", default=50_000_000, show_default=True, help="Of a photo.")
+@click.option("--max-files", default=32, show_default=True, help="Of a request.")
+@click.option("--max-seconds", default=30.0, show_default=True, help="For a request to arrive.")
+@click.option("--max-waiting", default=256, show_default=True, help="Photos at work at once.")
+def serve(
+    host: str,
+    port: int,
+    max_bytes: int,
+    max_pixels: int,
+    max_files: int,
+    max_seconds: float,
+    max_waiting: int,
+) -> None:
+    """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
+    from fmnist_utils import observe
+    from fmnist_utils import serve as serving
+
+    limits = observe.Limits(
+        body_bytes=max_bytes,
+        pixels=max_pixels,
+        files=max_files,
+        seconds=max_seconds,
+        waiting=max_waiting,
+    )
+    serving.run(host, port, limits)
+
+
+@commands.command()
+@click.argument("name")
+@SET
+@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or litert.")
+@click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
+@click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
+def export(
+    name: str, assignments: tuple[str, ...], kind: str, int8: bool, output: Path | None
+) -> None:
+    """Write the recipe NAME, trained, for other runtimes, and compare the answers with Keras's."""
+    from fmnist_utils import data, lesson, recipes
+
+    recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
+    lesson.import_tensorflow()
+    from fmnist_utils import export as exporting
+    from fmnist_utils import store
+
+    exporting.check_installed(kind)
+    run = store.get_or_train(recipe)
+    suffix = exporting.SUFFIXES[kind]  # type: ignore[index]
+    target = output or run.folder / f"model{'.int8' if int8 else ''}{suffix}"
+    calibration = data.load_training(recipe.dataset).train.images[:500] if int8 else None
+    exporting.export(run.model, target, calibration=calibration)
+    measured = exporting.parity(run.model, target, *data.load_test(recipe.dataset))
+    print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"On the test images: {measured.agreement:.2%} of the answers are Keras's, probabilities "
+        f"differ by at most {measured.largest_difference:.1g}, accuracy "
+        f"{measured.exported_accuracy:.4f} (Keras {measured.accuracy:.4f})"
+    )
+
+
+@commands.command()
+@click.argument("name", default="fast")
+@SET
+def package(name: str, assignments: tuple[str, ...]) -> None:
+    """Make the model that comes with the package anew, from the recipe NAME."""
+    from fmnist_utils import lesson, paths, recipes
+
+    recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
+    lesson.import_tensorflow()
+    from fmnist_utils import packaging, store
+
+    folder = paths.packaged_model_dir()
+    card = packaging.package(store.get_or_train(recipe), name, folder)
+    print(f"{folder}: accuracy {card['accuracy']['test']:.4f} on the test images")
 
 
 @commands.command()

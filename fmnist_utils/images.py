@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,9 @@ from fmnist_utils.errors import BadInputError
 from fmnist_utils.labels import IMAGE_SHAPE
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+# What `fmnist predict --explain` and `fmnist similar` draw beside a photo.
+EXPLAINED, SIMILAR = ".explained.png", ".similar.png"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
 
 
@@ -90,6 +94,36 @@ def read(source: str | Path | bytes, *, max_pixels: int = 50_000_000) -> Photo:
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
         raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
+
+
+def find(sources: Iterable[Path]) -> list[Path]:
+    """Return files as they are, and of folders all images in them, however deep, sorted.
+
+    What the project itself drew beside a photo is left out of folders.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such file or folder, or no image in a folder.
+    """
+    found = []
+    for source in sources:
+        if not source.exists():
+            raise BadInputError(f"There is no file or folder {source}.")
+        files = [source]
+        if source.is_dir():
+            files = sorted(
+                file
+                for file in source.rglob("*")
+                if file.suffix.lower() in _SUFFIXES and not file.name.endswith((EXPLAINED, SIMILAR))
+            )
+            if not files:
+                raise BadInputError(
+                    f"Folder {source} holds no image: need files that end in "
+                    f"{', '.join(_SUFFIXES)}."
+                )
+        found += files
+    return found
 
 
 def prepare(photo: Photo) -> Prepared:

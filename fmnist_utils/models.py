@@ -326,7 +326,8 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
         scale, offset = _affine(functional.get_layer(name))
         folded_bias = offset + sum(bias) * scale
         copy.get_layer(convolution.name).set_weights([kernel * scale, folded_bias])
-    return copy
+    # Anew, since a copy takes the optimizer along, which is larger than the weights.
+    return keras.Model(copy.inputs[0], copy.outputs[0], name=model.name)
 
 
 def _foldable(model: keras.Model) -> dict[str, keras.Layer]:

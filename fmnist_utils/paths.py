@@ -31,6 +31,16 @@ def data_dirs() -> list[Path]:
     return [*([chosen] if chosen else []), keras_home() / "datasets"]
 
 
+def photos_dir() -> Path:
+    """Return the folder of the real photos: ``FMNIST_PHOTOS_DIR``, or one in the Keras home."""
+    return _from_environment("FMNIST_PHOTOS_DIR") or keras_home() / "datasets" / "photos"
+
+
+def packaged_model_dir() -> Path:
+    """Return the folder of the model that comes with the package."""
+    return _PACKAGE / "model"
+
+
 def runs_dir() -> Path:
     """Return the folder of trained models: ``FMNIST_RUNS_DIR``, or ``runs/`` in the checkout."""
     return _from_environment("FMNIST_RUNS_DIR") or root() / "runs"

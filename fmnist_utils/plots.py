@@ -179,6 +179,44 @@ def overlays(
     return figure
 
 
+def photo_steps(
+    photo: ArrayLike,
+    mask: ArrayLike,
+    garment: ArrayLike,
+    image: ArrayLike,
+    reasons: ArrayLike,
+    *,
+    title: str | None = None,
+) -> Figure:
+    """Draw the steps from a photo to what a classifier sees of it, and what its answer rests on.
+
+    Parameters
+    ----------
+    photo, mask, garment, image : array_like
+        As in `images.Prepared`.
+    reasons : array_like of shape (28, 28)
+        From 0 to 1.
+    title : str, optional
+        Of the whole figure.
+    """
+    figure, axes = plt.subplots(1, 5, figsize=(9, 2.4))
+    cut = np.where(np.asarray(mask)[..., np.newaxis], photo, 255)
+    steps = {"photo": photo, "garment, cut out": cut, "trimmed, grey": garment, "28×28": image}
+    for ax, (name, picture) in zip(axes[:4], steps.items(), strict=True):
+        ax.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+        ax.set_title(name, fontsize=9)
+    axes[4].imshow(np.asarray(reasons), cmap="Oranges", vmin=0, vmax=1)
+    if np.any(image):
+        axes[4].contour(np.asarray(image) > 0, levels=[0.5], colors="0.4", linewidths=0.6)
+    axes[4].set_title("what speaks for it", fontsize=9)
+    for ax in axes:
+        ax.set(xticks=[], yticks=[])
+    if title:
+        figure.suptitle(title, fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
 def confusion_gallery(
     images: ArrayLike,
     labels: ArrayLike,

@@ -192,7 +192,7 @@ RECIPES = types.MappingProxyType(
             options={"backbone": "MobileNet", "alpha": 0.25},
             epochs=24,
             batch_size=128,
-            learning_rate=0.05,
+            learning_rate=0.02,
             weight_decay=0.0,
             precision="float32",
         ),

@@ -1,0 +1,183 @@
+"""The one way from images to answers, for notebooks, command and service; needs no TensorFlow."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import ArrayLike, NDArray
+
+from fmnist_utils import images, paths
+from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.labels import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+
+NONE_OF_THE_TEN = "none of the ten"
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a predictor says of n images.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, 10), float32
+        Calibrated, for an image that is one of the ten.
+    familiarity : ndarray of shape (n,), float32
+        How much an image is like those that the model was trained on; of any sign.
+    known : ndarray of shape (n,), bool
+        False where the answer is "none of the ten".
+    embedding : ndarray of shape (n, d), float32
+        What the last layer sees, of length 1.
+    """
+
+    probabilities: NDArray[np.float32]
+    familiarity: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    embedding: NDArray[np.float32]
+
+    def __getitem__(self, part: slice) -> "Answers":
+        """Return the answers to some of the images."""
+        return Answers(
+            self.probabilities[part],
+            self.familiarity[part],
+            self.known[part],
+            self.embedding[part],
+        )
+
+    def names(self) -> list[str]:
+        """Return the answer to each image: a class, or `NONE_OF_THE_TEN`."""
+        best = self.probabilities.argmax(axis=1)
+        return [
+            CLASS_NAMES[c] if known else NONE_OF_THE_TEN
+            for c, known in zip(best, self.known, strict=True)
+        ]
+
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """Return the k likeliest classes of each image with their probabilities, best first."""
+        if not 1 <= k <= N_CLASSES:
+            raise BadInputError(f"top must lie between 1 and {N_CLASSES}; received {k}.")
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
+        return [
+            [(CLASS_NAMES[c], float(row[c])) for c in best]
+            for row, best in zip(self.probabilities, order, strict=True)
+        ]
+
+
+class Predictor:
+    """A packaged model: ``model.onnx`` and ``card.json`` in a folder.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default that of the model that comes with the package.
+    threads : int
+        That one prediction computes with.
+
+    Raises
+    ------
+    FailureError
+        If the folder lacks a file.
+    """
+
+    def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
+        self.folder = folder or paths.packaged_model_dir()
+        missing = [n for n in ("model.onnx", "card.json") if not (self.folder / n).exists()]
+        if missing:
+            raise FailureError(
+                f"Model folder {self.folder} lacks {' and '.join(missing)}: install fmnist_utils "
+                "again, or name another folder."
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            self.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What the model is: recipe, data, accuracy, temperature, limits."""
+        return dict(json.loads((self.folder / "card.json").read_text()))
+
+    def predict(self, pictures: ArrayLike) -> Answers:
+        """Return the answers to images.
+
+        Parameters
+        ----------
+        pictures : array_like of shape (n, 28, 28), uint8
+            0 is background; what `images.prepare` makes of photos.
+
+        Raises
+        ------
+        BadInputError
+            If shape or dtype do not fit.
+        """
+        logits, embedding = self._run(pictures, "logits", "embedding")
+        scaled = logits / self.card["temperature"]
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        familiarity = np.logaddexp.reduce(logits, axis=1)
+        length = np.linalg.norm(embedding, axis=1, keepdims=True)
+        return Answers(
+            probabilities=powers / powers.sum(axis=1, keepdims=True),
+            familiarity=familiarity,
+            known=familiarity >= self.card["familiarity_threshold"],
+            embedding=embedding / np.maximum(length, 1e-12),
+        )
+
+    def predict_file(self, source: str | Path | bytes) -> tuple[images.Prepared, Answers]:
+        """Return the 28x28 image that a photo comes to, with the steps, and the answer to it.
+
+        Parameters
+        ----------
+        source : str, Path or bytes
+            As in `images.read`.
+
+        Raises
+        ------
+        BadInputError
+            If it is no image, a damaged or too large one.
+        """
+        prepared = images.prepare(images.read(source))
+        return prepared, self.predict(prepared.image[None])
+
+    def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
+        """Return where in each image something speaks for a class: Grad-CAM of the last features.
+
+        Parameters
+        ----------
+        pictures : array_like of shape (n, 28, 28), uint8
+            0 is background.
+        classes : array_like of shape (n,), integer
+            What to explain.
+
+        Returns
+        -------
+        ndarray of shape (n, 28, 28), float32
+            From 0 to 1 in each image; all 0 where nothing speaks for the class.
+        """
+        (evidence,) = self._run(pictures, "evidence")
+        chosen = np.maximum(evidence[np.arange(len(evidence)), ..., np.asarray(classes)], 0)
+        maps = np.stack(
+            [cv2.resize(row, IMAGE_SHAPE, interpolation=cv2.INTER_LINEAR) for row in chosen]
+        )
+        highest = maps.max(axis=(1, 2), keepdims=True)
+        return np.asarray(maps / np.where(highest > 0, highest, 1), np.float32)
+
+    def _run(self, pictures: ArrayLike, *outputs: str) -> list[NDArray[np.float32]]:
+        pixels = np.asarray(pictures)
+        if pixels.ndim != 3 or pixels.shape[1:] != IMAGE_SHAPE or len(pixels) == 0:
+            raise BadInputError(
+                f"Need images of shape (n, 28, 28), n > 0; received {pixels.shape}."
+            )
+        if pixels.dtype != np.uint8:
+            raise BadInputError(f"Need pixels as uint8, 0 to 255; received {pixels.dtype}.")
+        batches = [
+            self._session.run(outputs, {self._input: pixels[start : start + _BATCH]})
+            for start in range(0, len(pixels), _BATCH)
+        ]
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]

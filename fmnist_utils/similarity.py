@@ -1,0 +1,176 @@
+"""Which images are alike: nearest neighbours among embeddings, and how good they are."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fmnist_utils import data, paths
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.predictor import Predictor
+
+
+class Neighbours(NamedTuple):
+    """The nearest of n queries, best first.
+
+    Parameters
+    ----------
+    indices : ndarray of shape (n, k), int64
+        Into what was indexed.
+    similarities : ndarray of shape (n, k), float32
+        Cosines.
+    """
+
+    indices: NDArray[np.int64]
+    similarities: NDArray[np.float32]
+
+
+class Index:
+    """Vectors to look for neighbours among, by the cosine of the angle between them.
+
+    Parameters
+    ----------
+    vectors : array_like of shape (n, d)
+        Of any length but 0.
+    exact : bool
+        Compare with every vector; otherwise walk a graph of neighbours (HNSW; Malkov and
+        Yashunin, arXiv 1603.09320), which for millions is many times faster and misses a few.
+
+    Notes
+    -----
+    The work is Faiss's (Douze et al., arXiv 2401.08281).
+    """
+
+    def __init__(self, vectors: ArrayLike, *, exact: bool = True) -> None:
+        rows = _unit(vectors)
+        kind = faiss.IndexFlatIP if exact else _graph
+        self._index = kind(rows.shape[1])
+        self._index.add(rows)
+
+    def __len__(self) -> int:
+        """Return how many vectors there are."""
+        return int(self._index.ntotal)
+
+    def search(self, queries: ArrayLike, k: int) -> Neighbours:
+        """Return the k nearest of each query.
+
+        Parameters
+        ----------
+        queries : array_like of shape (n, d)
+            Of any length but 0.
+        k : int
+            From 1 to as many as were indexed.
+
+        Raises
+        ------
+        BadInputError
+            If k or the width of the queries do not fit.
+        """
+        rows = _unit(queries)
+        if rows.shape[1] != self._index.d:
+            raise BadInputError(
+                f"Need queries of {self._index.d} numbers each; received {rows.shape[1]}."
+            )
+        if not 1 <= k <= len(self):
+            raise BadInputError(f"k must lie between 1 and {len(self):,}; received {k}.")
+        similarities, indices = self._index.search(rows, k)
+        return Neighbours(indices, similarities)
+
+
+def _graph(width: int) -> faiss.Index:
+    index = faiss.IndexHNSWFlat(width, 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction, index.hnsw.efSearch = 80, 64
+    return index
+
+
+def _unit(vectors: ArrayLike) -> NDArray[np.float32]:
+    rows = np.array(vectors, np.float32)
+    if rows.ndim != 2 or len(rows) == 0 or not np.isfinite(rows).all():
+        raise BadInputError(f"Need finite vectors of shape (n, d), n > 0; received {rows.shape}.")
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The training images, to find similar ones among.
+
+    Parameters
+    ----------
+    index : Index
+        Of their embeddings.
+    images : ndarray of shape (n, 28, 28), uint8
+        0 is background.
+    labels : ndarray of shape (n,), int64
+        Their classes.
+    """
+
+    index: Index
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+def catalogue(predictor: Predictor) -> Catalogue:
+    """Return the 60,000 training images, indexed; embeddings are kept for the next time.
+
+    Raises
+    ------
+    FailureError
+        If the images are neither here nor to be downloaded.
+    """
+    training = data.load_training("fashion_mnist", train_size=60_000).train
+    model = hashlib.sha256((predictor.folder / "model.onnx").read_bytes()).hexdigest()[:12]
+    path = paths.runs_dir() / "embeddings" / f"{model}.npy"
+    if path.exists():
+        embeddings = np.load(path)
+    else:
+        from fmnist_utils import results  # with Matplotlib, which the service can do without
+
+        embeddings = predictor.predict(training.images).embedding
+        with results.replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.save(file, embeddings.astype(np.float16))
+    return Catalogue(Index(embeddings), training.images, training.labels)
+
+
+def retrieval(
+    index: Index, labels: ArrayLike, queries: ArrayLike, query_labels: ArrayLike, *, k: int = 10
+) -> dict[str, float]:
+    """Return how well neighbours are of the query's class.
+
+    Parameters
+    ----------
+    index : Index
+        Exact, or the average precision is of what the graph finds.
+    labels : array_like of shape (n,), integer
+        Of what was indexed.
+    queries : array_like of shape (m, d)
+        To find neighbours of.
+    query_labels : array_like of shape (m,), integer
+        Their classes.
+    k : int
+        Where precision and recall are cut.
+
+    Returns
+    -------
+    dict of str to float
+        ``map``, the mean over queries of the average precision over the whole ranking;
+        ``precision_at_k``, the share of the first k of the query's class; ``recall_at_k``, the
+        share of queries with at least one of their class among the first k.
+    """
+    classes, wanted, vectors = np.asarray(labels), np.asarray(query_labels), np.asarray(queries)
+    ranks = np.arange(1, len(index) + 1)
+    average, precision, recall = [], [], []
+    for start in range(0, len(vectors), 100):
+        found = index.search(vectors[start : start + 100], len(index)).indices
+        right = classes[found] == wanted[start : start + 100, np.newaxis]
+        so_far = right.cumsum(axis=1) / ranks
+        average.append((so_far * right).sum(axis=1) / np.maximum(right.sum(axis=1), 1))
+        precision.append(right[:, :k].mean(axis=1))
+        recall.append(right[:, :k].any(axis=1))
+    return {
+        "map": float(np.concatenate(average).mean()),
+        "precision_at_k": float(np.concatenate(precision).mean()),
+        "recall_at_k": float(np.concatenate(recall).mean()),
+    }

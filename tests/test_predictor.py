@@ -1,0 +1,104 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fmnist_utils import data, paths
+from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.labels import CLASS_NAMES
+from fmnist_utils.predictor import NONE_OF_THE_TEN, Predictor
+
+SKETCHES = data.sketches(40, seed=1).images
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor()
+
+
+def test_probabilities_sum_to_one_and_embeddings_have_length_one(predictor):
+    answers = predictor.predict(SKETCHES)
+    np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(answers.embedding, axis=1), 1, rtol=1e-5)
+    assert answers.probabilities.shape == (40, 10)
+
+
+def test_one_by_one_or_in_batches_is_the_same(predictor):
+    many = np.tile(SKETCHES, (15, 1, 1))  # more than go into one batch
+    together = predictor.predict(many)
+    for i in (0, 39, 300, 599):
+        alone = predictor.predict(many[i][None])
+        np.testing.assert_allclose(alone.probabilities[0], together.probabilities[i], atol=1e-5)
+    np.testing.assert_allclose(together[40:80].embedding, together[:40].embedding, atol=1e-5)
+
+
+def test_it_is_the_keras_model_of_the_package(predictor):
+    import keras
+
+    model = keras.models.load_model(predictor.folder / "model.keras")
+    logits = np.log(model(SKETCHES).numpy().astype(np.float64)) / predictor.card["temperature"]
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(predictor.predict(SKETCHES).probabilities, expected, atol=1e-4)
+    assert model.count_params() <= 500_000
+    assert (predictor.folder / "model.onnx").stat().st_size < 2_000_000
+
+
+def test_what_the_top_names_is_in_order(predictor):
+    answers = predictor.predict(SKETCHES)
+    for ranked, row in zip(answers.top(3), answers.probabilities, strict=True):
+        assert [p for _, p in ranked] == sorted(row.tolist(), reverse=True)[:3]
+        assert row[CLASS_NAMES.index(ranked[0][0])] == row.max()
+    with pytest.raises(BadInputError, match="between 1 and 10; received 11"):
+        answers.top(11)
+
+
+def test_nothing_is_none_of_the_ten(predictor):
+    answers = predictor.predict(np.concatenate([np.zeros((1, 28, 28), np.uint8), SKETCHES]))
+    assert answers.names()[0] == NONE_OF_THE_TEN
+    assert [name == NONE_OF_THE_TEN for name in answers.names()] == (~answers.known).tolist()
+
+
+def test_an_explanation_lies_between_0_and_1(predictor):
+    maps = predictor.explain(SKETCHES, np.arange(40) % 10)
+    assert maps.shape == (40, 28, 28)
+    assert maps.min() >= 0
+    assert (maps.max(axis=(1, 2)) <= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        (np.zeros((28, 28), np.uint8), r"\(28, 28\)"),
+        (np.zeros((0, 28, 28), np.uint8), r"\(0, 28, 28\)"),
+        (np.zeros((1, 28, 28), np.float32), "float32"),
+        (np.full((1, 28, 28), np.nan), "float64"),
+    ],
+)
+def test_what_is_no_image_is_refused(predictor, pictures, message):
+    with pytest.raises(BadInputError, match=message):
+        predictor.predict(pictures)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(FailureError, match=r"lacks model\.onnx and card\.json"):
+        Predictor(tmp_path)
+
+
+def test_it_needs_neither_tensorflow_nor_matplotlib():
+    code = (
+        "import sys; from fmnist_utils import answers, predictor; predictor.Predictor(); "
+        "print(sorted({'tensorflow', 'keras', 'matplotlib', 'pandas'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_card_tells_what_the_model_is(predictor):
+    assert {"name", "recipe", "data", "parameters", "accuracy", "temperature", "limits"} <= set(
+        predictor.card
+    )
+    low, high = predictor.card["accuracy"]["interval"]
+    assert low < predictor.card["accuracy"]["test"] < high
+    assert predictor.folder == paths.packaged_model_dir()

@@ -1,0 +1,333 @@
+"""The service, over HTTP as its clients see it."""
+
+import asyncio
+import http.client
+import io
+import json
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from starlette.testclient import TestClient
+
+from fmnist_utils import data, serve, similarity
+from fmnist_utils.batching import Batcher
+from fmnist_utils.errors import FailureError
+from fmnist_utils.labels import CLASS_NAMES
+from fmnist_utils.observe import Limits
+from fmnist_utils.predictor import Predictor
+
+PREDICTOR = Predictor()
+SKETCHES = data.sketches(12, seed=5)
+LIMITS = Limits(body_bytes=300_000, pixels=2_000_000, files=4, seconds=5)
+
+
+def _catalogue():
+    embeddings = PREDICTOR.predict(SKETCHES.images).embedding
+    return similarity.Catalogue(similarity.Index(embeddings), *SKETCHES)
+
+
+@pytest.fixture(scope="module")
+def client():
+    app = serve.create_app(PREDICTOR, limits=LIMITS, make_catalogue=_catalogue)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def encoded(pixels, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+PNG = encoded(SKETCHES.images[0])
+
+
+def post(client, path, content, kind="image/png"):
+    return client.post(path, content=content, headers={"content-type": kind})
+
+
+def test_each_way_to_send_an_image_gives_the_same_answer(client):
+    raw = post(client, "/v1/predict", PNG)
+    form = client.post("/v1/predict", files={"photo": ("a.png", PNG)})
+    array = client.post("/v1/predict", json={"images": SKETCHES.images[:1].tolist()})
+    bare = client.post("/v1/predict", json=SKETCHES.images[0].tolist())
+    answers = [r.json()["predictions"][0] for r in (raw, form, array, bare)]
+    assert {r.status_code for r in (raw, form, array, bare)} == {200}
+    assert len({json.dumps(answer["classes"]) for answer in answers}) == 1
+    expected = PREDICTOR.predict(SKETCHES.images[:1])
+    assert answers[0]["answer"] == expected.names()[0]
+    ranked = [(c["class"], c["probability"]) for c in answers[0]["classes"]]
+    assert ranked == [(name, round(p, 4)) for name, p in expected.top(3)[0]]
+
+
+def test_several_files_are_answered_in_their_order(client):
+    files = [("any", (f"../../{i}.png", encoded(SKETCHES.images[i]))) for i in range(4)]
+    lines = client.post("/v1/predict?top=1", files=files).json()["predictions"]
+    expected = PREDICTOR.predict(SKETCHES.images[:4])
+    assert [line["answer"] for line in lines] == expected.names()
+    assert [line["name"] for line in lines] == [name for _, (name, _) in files]
+
+
+def test_steps_are_pictures(client):
+    photo = np.full((60, 40, 3), 230, np.uint8)
+    photo[15:45, 10:30] = 40
+    steps = post(client, "/v1/predict?steps=true", encoded(photo)).json()["predictions"][0]["steps"]
+    assert list(steps) == ["photo", "cut out", "grey", "28x28"]
+    assert all(address.startswith("data:image/png;base64,") for address in steps.values())
+
+
+def test_an_explanation_is_a_picture_of_the_class_asked_for(client):
+    answer = post(client, "/v1/explain?class=Bag", PNG)
+    assert answer.headers["x-class"] == "Bag"
+    assert Image.open(io.BytesIO(answer.content)).size == (280, 280)
+    unasked = post(client, "/v1/explain", PNG)
+    best = PREDICTOR.predict(SKETCHES.images[:1]).probabilities[0].argmax()
+    assert unasked.headers["x-class"] == CLASS_NAMES[best]
+
+
+def test_the_most_similar_image_is_the_image_itself(client):
+    for i in (0, 7):
+        found = post(client, "/v1/similar?k=3", encoded(SKETCHES.images[i])).json()["similar"]
+        assert found[0]["index"] == i
+        assert found[0]["class"] == CLASS_NAMES[SKETCHES.labels[i]]
+        assert found[0]["similarity"] == pytest.approx(1, abs=1e-3)
+        assert len(found) == 3
+
+
+def test_without_training_images_similar_says_so():
+    def nothing():
+        raise FailureError("no data")
+
+    with TestClient(serve.create_app(PREDICTOR, make_catalogue=nothing)) as client:
+        answer = post(client, "/v1/similar", PNG)
+        assert answer.status_code == 503
+        assert "not there" in answer.json()["detail"]
+
+
+def test_it_tells_how_it_is(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+    assert client.get("/v1/model").json() == PREDICTOR.card
+    page = client.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "http" not in page.text.replace("http-equiv", "")  # no asset from elsewhere
+    before = client.get("/metrics").text
+    post(client, "/v1/predict", b"no image")
+    after = client.get("/metrics").text
+    line = 'fmnist_requests_total{path="/v1/predict",status="422"}'
+    count = [
+        sum(float(row.split()[-1]) for row in text.splitlines() if row.startswith(line))
+        for text in (before, after)
+    ]
+    assert count[1] == count[0] + 1
+
+
+def test_requests_have_a_number(client, caplog):
+    caplog.set_level("INFO", logger="fmnist.requests")
+    assert client.get("/healthz", headers={"x-request-id": "a-1"}).headers["x-request-id"] == "a-1"
+    assert json.loads(caplog.records[-1].message)["request_id"] == "a-1"
+    odd = client.get("/healthz", headers={"x-request-id": 'a" b'}).headers["x-request-id"]
+    assert len(odd) == 32
+
+
+def _bomb(width, height, kind="PNG"):
+    if kind != "PNG":
+        return encoded(np.zeros((height, width), np.uint8), kind)
+    rows = zlib.compress(bytes((width + 1) * height), 9)
+
+    def chunk(name, content):
+        return (
+            struct.pack(">I", len(content)) + name + content
+            + struct.pack(">I", zlib.crc32(name + content))
+        )  # fmt: skip
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+HOSTILE = {
+    "nothing": (b"", "image/png", 422),
+    "no image": (b"hello", "image/png", 422),
+    "a page": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml", 422),
+    "truncated": (PNG[: len(PNG) // 2], "image/png", 422),
+    "PNG bomb": (_bomb(8_000, 8_000), "image/png", 422),
+    "GIF bomb": (_bomb(1_500, 1_500, "GIF"), "image/gif", 422),
+    "WebP bomb": (_bomb(1_500, 1_500, "WEBP"), "image/webp", 422),
+    "very wide": (_bomb(50_000, 1), "image/png", 422),
+    "too much": (bytes(300_001), "image/png", 413),
+    "another type": (PNG, "text/plain", 415),
+    "no type": (PNG, "", 415),
+    "a form without boundary": (PNG, "multipart/form-data", 400),
+    "a form without file": (b"--x\r\n\r\n--x--\r\n", "multipart/form-data; boundary=x", 400),
+    "no JSON": (b"{", "application/json", 400),
+    "deep JSON": (b"[" * 100_000, "application/json", 400),
+    "NaN": (b'{"images": [[NaN]]}', "application/json", 400),
+    "a number": (b"3", "application/json", 422),
+    "null": (b"null", "application/json", 422),
+    "ragged": (b'{"images": [[1, 2], [3]]}', "application/json", 422),
+    "another shape": (json.dumps([[0] * 28] * 27).encode(), "application/json", 422),
+    "too bright": (json.dumps([[256] * 28] * 28).encode(), "application/json", 422),
+    "huge numbers": (json.dumps([[10**30] * 28] * 28).encode(), "application/json", 422),
+    "fractions": (json.dumps([[0.5] * 28] * 28).encode(), "application/json", 422),
+    "too many images": (json.dumps([[[0] * 28] * 28] * 5).encode(), "application/json", 422),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_input_is_refused_in_the_same_form(client, name):
+    content, kind, status = HOSTILE[name]
+    answer = post(client, "/v1/predict", content, kind)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_pixel_and_a_polyglot_are_images_like_others(client):
+    assert post(client, "/v1/predict", encoded(np.zeros((1, 1, 3), np.uint8))).status_code == 200
+    assert post(client, "/v1/predict", PNG + b"PK\x03\x04 <script>").status_code == 200
+
+
+def test_too_many_files_are_refused(client):
+    files = [("f", ("a.png", PNG))] * 5
+    assert client.post("/v1/predict", files=files).status_code == 400
+    assert client.post("/v1/explain", files=files[:2]).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/predict?top=0", "/v1/predict?top=x", "/v1/explain?class=Hat", "/v1/similar?k=0"]
+)
+def test_parameters_out_of_range_are_named(client, path):
+    answer = post(client, path, PNG)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@settings(max_examples=60)
+@given(changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8))
+def test_mutated_images_never_break_it(client, changes):
+    broken = bytearray(PNG)
+    for place, value in changes:
+        broken[place % len(broken)] = value
+    assert post(client, "/v1/predict", bytes(broken)).status_code in (200, 422)
+
+
+def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
+    sizes, first = [], threading.Event()
+
+    def slow(pictures):
+        sizes.append(len(pictures))
+        first.wait(5)
+        return PREDICTOR.predict(pictures)
+
+    async def ask():
+        batcher = Batcher(slow, largest=8)
+        worker = asyncio.create_task(batcher.run())
+        asked = [asyncio.create_task(batcher.predict(SKETCHES.images[i][None])) for i in range(12)]
+        await asyncio.sleep(0.1)
+        first.set()
+        answers = await asyncio.gather(*asked)
+        worker.cancel()
+        return answers
+
+    answers = asyncio.run(ask())
+    assert sizes[0] + sum(sizes[1:]) == 12
+    assert max(sizes) == 8
+    expected = PREDICTOR.predict(SKETCHES.images)
+    for i, answer in enumerate(answers):
+        np.testing.assert_allclose(answer.embedding[0], expected.embedding[i], atol=1e-5)
+
+
+def test_a_failure_reaches_those_who_wait_and_no_others():
+    def fails_once(pictures):
+        if pictures.any():
+            raise RuntimeError("broken")
+        return PREDICTOR.predict(pictures)
+
+    async def ask():
+        batcher = Batcher(fails_once)
+        worker = asyncio.create_task(batcher.run())
+        with pytest.raises(RuntimeError, match="broken"):
+            await batcher.predict(SKETCHES.images)
+        answers = await batcher.predict(np.zeros((1, 28, 28), np.uint8))
+        worker.cancel()
+        return answers
+
+    assert len(asyncio.run(ask()).known) == 1
+
+
+@contextmanager
+def process(*options):
+    """Run `fmnist serve` as a process of its own; give its port."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    command = "import sys; from fmnist_utils.cli import main; sys.argv[0] = 'fmnist'; main()"
+    running = subprocess.Popen(
+        [sys.executable, "-c", command, "serve", "--port", str(port), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(300):
+            with closing(socket.socket()) as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield running, port
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def asked(port, method, path, content=None):
+    """Return status and body of a request to a process."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with closing(connection):
+        connection.request(method, path, content, {"content-type": "image/png"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def test_a_process_that_is_told_to_end_answers_first():
+    photo = np.random.default_rng(0).integers(0, 256, (2_000, 2_000, 3), dtype=np.uint8)
+    content, statuses = encoded(photo, compress_level=0), []
+    with process() as (running, port):
+        asker = threading.Thread(
+            target=lambda: statuses.append(asked(port, "POST", "/v1/predict", content)[0])
+        )
+        asker.start()
+        # Until it is at work, beside the request that asks.
+        while "at_work 2.0" not in asked(port, "GET", "/metrics")[1] and not statuses:
+            pass
+        running.send_signal(signal.SIGTERM)
+        asker.join(30)
+        assert statuses == [200]
+        _, log = running.communicate(timeout=30)
+        assert running.returncode in (0, -signal.SIGTERM)
+        assert any('"path": "/v1/predict", "status": 200' in line for line in log.splitlines())
+
+
+def test_a_client_that_sends_too_slowly_is_told_and_others_are_served():
+    with (
+        process("--max-seconds", "0.5") as (_, port),
+        closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as slow,
+    ):
+        slow.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 1000\r\n\r\nsome"
+        )
+        assert asked(port, "POST", "/v1/predict", PNG)[0] == 200
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")

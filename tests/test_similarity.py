@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
+
+from fmnist_utils import similarity
+from fmnist_utils.errors import BadInputError
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.normal(size=(500, 16)).astype(np.float32)
+QUERIES = RNG.normal(size=(30, 16)).astype(np.float32)
+
+
+def test_neighbours_are_those_of_scikit_learn():
+    found = similarity.Index(VECTORS).search(QUERIES, 7)
+    reference = NearestNeighbors(n_neighbors=7, metric="cosine").fit(VECTORS)
+    distances, indices = reference.kneighbors(QUERIES)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.similarities, 1 - distances, atol=1e-5)
+
+
+def test_the_graph_finds_nearly_all_of_them():
+    exact = similarity.Index(VECTORS).search(QUERIES, 10).indices
+    found = similarity.Index(VECTORS, exact=False).search(QUERIES, 10).indices
+    shared = [len(set(a) & set(b)) for a, b in zip(exact, found, strict=True)]
+    assert np.mean(shared) >= 9.5
+
+
+@given(scale=st.floats(1e-3, 1e3), k=st.integers(1, 20))
+def test_length_means_nothing_and_each_is_its_own_neighbour(scale, k):
+    found = similarity.Index(VECTORS).search(scale * VECTORS[:20], k)
+    np.testing.assert_array_equal(found.indices[:, 0], np.arange(20))
+    assert (np.diff(found.similarities, axis=1) <= 1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "message"),
+    [
+        (QUERIES, 0, "between 1 and 500; received 0"),
+        (QUERIES, 501, "received 501"),
+        (QUERIES[:, :5], 3, "16 numbers each; received 5"),
+        (QUERIES[0], 3, r"\(16,\)"),
+        (np.full((1, 16), np.nan), 3, "finite"),
+    ],
+)
+def test_what_does_not_fit_is_named(queries, k, message):
+    with pytest.raises(BadInputError, match=message):
+        similarity.Index(VECTORS).search(queries, k)
+
+
+def test_retrieval_is_measured_as_scikit_learn_does():
+    labels, wanted = RNG.integers(0, 3, 500), RNG.integers(0, 3, 30)
+    measured = similarity.retrieval(similarity.Index(VECTORS), labels, QUERIES, wanted, k=5)
+    cosines = (QUERIES / np.linalg.norm(QUERIES, axis=1, keepdims=True)) @ (
+        VECTORS / np.linalg.norm(VECTORS, axis=1, keepdims=True)
+    ).T
+    expected = [
+        average_precision_score(labels == label, row)
+        for label, row in zip(wanted, cosines, strict=True)
+    ]
+    assert measured["map"] == pytest.approx(np.mean(expected), abs=1e-4)
+    first = labels[np.argsort(-cosines, axis=1)[:, :5]] == wanted[:, None]
+    assert measured["precision_at_k"] == pytest.approx(first.mean())
+    assert measured["recall_at_k"] == pytest.approx(first.any(axis=1).mean())
+
+
+def test_a_perfect_embedding_retrieves_perfectly():
+    labels = np.arange(100) % 4
+    index = similarity.Index(np.eye(4)[labels])
+    measured = similarity.retrieval(index, labels, np.eye(4), np.arange(4))
+    assert set(measured.values()) == {1.0}
