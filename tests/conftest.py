@@ -1,6 +1,12 @@
 """What several test modules share."""
 
 import functools
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import hypothesis
 import pytest
@@ -23,3 +29,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(
             f"no verified {', '.join(_missing_data())}: set KERAS_HOME or FMNIST_DATA_DIR to them"
         )
+
+
+@contextmanager
+def _process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    command = "import sys; from fmnist_utils.cli import main; sys.argv[0] = 'fmnist'; main()"
+    running = subprocess.Popen(
+        [sys.executable, "-c", command, "serve", "--port", str(port), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(300):
+            with closing(socket.socket()) as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield running, port
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@pytest.fixture
+def process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., AbstractContextManager[tuple[subprocess.Popen[str], int]]]:
+    """`fmnist serve` as a process of its own, without data; it gives the process and its port."""
+    monkeypatch.setenv("FMNIST_DATA_DIR", "/dev/null")
+    monkeypatch.setenv("KERAS_HOME", "/dev/null")
+    return _process

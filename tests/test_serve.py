@@ -7,12 +7,9 @@ import json
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
-import time
 import zlib
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -269,29 +266,6 @@ def test_a_failure_reaches_those_who_wait_and_no_others():
     assert len(asyncio.run(ask()).known) == 1
 
 
-@contextmanager
-def process(*options):
-    """Run `fmnist serve` as a process of its own; give its port."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
-    command = "import sys; from fmnist_utils.cli import main; sys.argv[0] = 'fmnist'; main()"
-    running = subprocess.Popen(
-        [sys.executable, "-c", command, "serve", "--port", str(port), *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        for _ in range(300):
-            with closing(socket.socket()) as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        yield running, port
-    finally:
-        running.kill()
-        running.communicate()
-
-
 def asked(port, method, path, content=None):
     """Return status and body of a request to a process."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -301,7 +275,7 @@ def asked(port, method, path, content=None):
         return answer.status, answer.read().decode()
 
 
-def test_a_process_that_is_told_to_end_answers_first():
+def test_a_process_that_is_told_to_end_answers_first(process):
     photo = np.random.default_rng(0).integers(0, 256, (2_000, 2_000, 3), dtype=np.uint8)
     content, statuses = encoded(photo, compress_level=0), []
     with process() as (running, port):
@@ -320,7 +294,7 @@ def test_a_process_that_is_told_to_end_answers_first():
         assert any('"path": "/v1/predict", "status": 200' in line for line in log.splitlines())
 
 
-def test_a_client_that_sends_too_slowly_is_told_and_others_are_served():
+def test_a_client_that_sends_too_slowly_is_told_and_others_are_served(process):
     with (
         process("--max-seconds", "0.5") as (_, port),
         closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as slow,
