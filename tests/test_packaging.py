@@ -1,58 +1,72 @@
-import re
-import tomllib
-from pathlib import Path
+import json
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+import numpy as np
+import pytest
+from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-
-def _locked() -> dict[str, list[Requirement]]:
-    locked: dict[str, list[Requirement]] = {}
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
-        requirement = Requirement(line)
-        locked.setdefault(canonicalize_name(requirement.name), []).append(requirement)
-    return locked
+from fmnist_utils import data, packaging, photos, recipes, store
+from fmnist_utils.errors import FailureError
+from fmnist_utils.predictor import Predictor
 
 
-def test_every_dependency_is_pinned_within_its_range() -> None:
-    locked = _locked()
-    texts = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    for wanted in map(Requirement, texts):
-        if wanted.name == "fmnist_utils":
-            continue
-        pins = locked[canonicalize_name(wanted.name)]
-        for pin in pins:
-            (specifier,) = pin.specifier
-            assert specifier.operator == "=="
-            assert specifier.version in wanted.specifier, f"{wanted} is locked at {pin}"
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A little network, trained on sketches, which stand in for data and photos."""
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    given = data.load_training("sketches", train_size=1_000)
+    monkeypatch.setattr(packaging.data, "load_training", lambda *_, **__: given)
+    monkeypatch.setattr(packaging.data, "load_test", lambda: data.sketches(300, seed=7))
+    taken = []
+    for i, image in enumerate(data.sketches(20, seed=8).images):
+        taken.append(photos.Photograph(tmp_path / f"{i}.png", "dress" if i % 2 else "hat"))
+        Image.fromarray(image).save(taken[-1].path)
+    monkeypatch.setattr(packaging.photos, "load", lambda _: taken)
+    recipe = recipes.Recipe(
+        model="residual",
+        options={"filters": [8, 16]},
+        epochs=2,
+        batch_size=32,
+        dataset="sketches",
+        train_size=1_000,
+    )
+    return store.get_or_train(recipe, verbose=False)
 
 
-def test_lock_names_no_index() -> None:
-    text = (ROOT / "requirements.lock").read_text()
-    assert not re.search(r"://|--(extra-)?index|--find-links", text)
+def test_a_package_answers_as_its_run_does(run, tmp_path):
+    card = packaging.package(run, "little", tmp_path / "model")
+    predictor = Predictor(tmp_path / "model")
+    assert predictor.card == json.loads(json.dumps(card))
+    test = data.sketches(300, seed=7)
+    answers = predictor.predict(test.images)
+    np.testing.assert_array_equal(
+        answers.probabilities.argmax(axis=1), run.predict(test.images).argmax(axis=1)
+    )
+    right = answers.probabilities.argmax(axis=1) == test.labels
+    assert card["accuracy"]["test"] == pytest.approx(right.mean())
+    validation = packaging.data.load_training().validation
+    assert predictor.predict(validation.images).known.mean() >= 0.95
 
 
-def test_conda_installs_the_same_project() -> None:
-    lines = (ROOT / "environment.yml").read_text().splitlines()
-    assert f"  - python{PROJECT['requires-python']}" in lines
-    assert "      - -e .[dev]" in lines
+def test_calibration_makes_probabilities_fit_better(run, tmp_path):
+    card = packaging.package(run, "little", tmp_path / "model")
+    validation = packaging.data.load_training().validation
+    rows = np.arange(len(validation.labels))
+
+    def loss(temperature):
+        logits = np.log(run.predict(validation.images).astype(np.float64)) / temperature
+        normaliser = np.logaddexp.reduce(logits, axis=1)
+        return (normaliser - logits[rows, validation.labels]).mean()
+
+    assert loss(card["temperature"]) <= min(loss(1), loss(card["temperature"] * 1.1)) + 1e-6
 
 
-def test_colab_keeps_its_own_tensorflow() -> None:
-    ranges = {r.name: r.specifier for r in map(Requirement, PROJECT["dependencies"])}
-    # What Colab had in the autumn of 2025, when it moved to Python 3.12.
-    colab = {
-        "tensorflow": "2.19.0",
-        "keras": "3.10.0",
-        "numpy": "2.0.2",
-        "pandas": "2.2.2",
-        "matplotlib": "3.10.0",
-        "scikit-learn": "1.6.1",
-        "ipykernel": "6.17.1",
-        "ipython": "7.34.0",
-    }
-    for name, version in colab.items():
-        assert version in ranges[name], f"{name} {version} would be replaced"
+def test_an_older_package_stays_where_a_new_one_fails(run, tmp_path, monkeypatch):
+    packaging.package(run, "older", tmp_path / "model")
+
+    def missing(_):
+        raise FailureError("no photos")
+
+    monkeypatch.setattr(packaging.photos, "load", missing)
+    with pytest.raises(FailureError, match="no photos"):
+        packaging.package(run, "newer", tmp_path / "model")
+    assert Predictor(tmp_path / "model").card["name"] == "older"
