@@ -140,7 +140,8 @@ def _write_onnx(model: keras.Model, path: Path, calibration: NDArray[np.uint8] |
 
     exact = path.rename(path.with_stem("exact"))
     prepared = path.with_stem("prepared")
-    quantization.shape_inference.quant_pre_process(exact, prepared)
+    # Symbolic shapes are for transformers, and would need sympy.
+    quantization.shape_inference.quant_pre_process(exact, prepared, skip_symbolic_shape=True)
     quantization.quantize_static(
         prepared,
         path,

@@ -32,13 +32,15 @@ def test_an_export_gives_the_same_probabilities(tmp_path, name, suffix):
 
 @pytest.mark.parametrize("suffix", export.SUFFIXES.values())
 def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path, suffix):
+    keras.utils.set_random_seed(0)
     model = models.build("residual", {"filters": [8, 32, 64]})
     exact, small = tmp_path / f"exact{suffix}", tmp_path / f"small{suffix}"
     export.export(model, exact)
     export.export(model, small, calibration=SKETCHES.images[:32])
     assert small.stat().st_size < 0.5 * exact.stat().st_size
     measured = export.parity(model, small, *SKETCHES)
-    assert 0 < measured.largest_difference < 0.1
+    assert 0 < measured.largest_difference < 0.2
+    assert measured.agreement > 0.8
 
 
 def test_the_parts_make_up_the_answer():
