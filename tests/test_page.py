@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None and "CI" not in os.environ:
@@ -48,14 +48,13 @@ def test_a_photo_is_answered_and_explained_by_keyboard_on_a_phone(process, brows
         assert page.locator("#classes tr").count() == 5
         assert page.locator("#steps img").count() == 4
         first, second = page.locator("#choices button").all_inner_texts()[:2]
-        page.wait_for_function("document.getElementById('explained').naturalWidth === 280")
+        # Not wait_for_function: it polls with eval, which the page's own security policy forbids.
+        expect(page.locator("#explained")).to_have_js_property("naturalWidth", 280)
         assert page.locator("#explained-class").inner_text() == first
         page.locator("#choices button").nth(0).focus()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
-        page.wait_for_function(
-            "name => document.getElementById('explained-class').textContent === name", arg=second
-        )
+        expect(page.locator("#explained-class")).to_have_text(second)
         assert page.locator("#explained").get_attribute("alt").endswith(second)
         # No training images here: their section stays away, and nothing moves sideways.
         assert page.locator("#similar-section").is_hidden()
