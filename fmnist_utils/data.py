@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import paths
 from .errors import BadInputError, FailureError, unknown
-from .labels import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+from .labels import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES, NONE
 
 
 class Labelled(NamedTuple):
@@ -266,12 +266,12 @@ def split(data: Labelled, validation_size: int, *, seed: int = 0) -> tuple[Label
 
 
 def one_hot(labels: ArrayLike, classes: int = 10) -> NDArray[np.float32]:
-    """Return labels as rows with a single 1.
+    """Return labels as rows with a single 1; for `NONE`, of the same share for each class.
 
     Parameters
     ----------
     labels : array_like of int of shape (n,)
-        0 to `classes` - 1.
+        0 to `classes` - 1, or `NONE`.
     classes : int
         How many classes there are.
 
@@ -285,10 +285,12 @@ def one_hot(labels: ArrayLike, classes: int = 10) -> NDArray[np.float32]:
         For a label out of range.
     """
     columns: NDArray[np.int64] = np.asarray(labels)
-    outside = columns[(columns < 0) | (columns >= classes)]
+    outside = columns[(columns < NONE) | (columns >= classes)]
     if outside.size:
         raise BadInputError(f"Label {outside[0]} is not a class: give 0 to {classes - 1}.")
-    return np.eye(classes, dtype=np.float32)[columns]
+    rows = np.eye(classes, dtype=np.float32)[columns]
+    rows[columns == NONE] = 1 / classes
+    return rows
 
 
 def status(dataset: str) -> list[FileStatus]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fmnist_utils.errors import BadInputError
@@ -149,7 +149,7 @@ def prepare(photo: Photo) -> Prepared:
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[box]
     # A white garment must not become background.
     garment = np.where(mask[box], np.maximum(255 - grey, 1), 0).astype(np.uint8)
-    return Prepared(rgb, mask, garment, _fitted(garment, mask[box]))
+    return Prepared(rgb, mask, garment, fitted(garment, mask[box]))
 
 
 def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -166,6 +166,30 @@ def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if n == 1 or areas.sum() < 0.005 * mask.size:
         return np.ones_like(mask)
     return np.isin(parts, 1 + np.flatnonzero(areas >= 0.15 * areas.max()))
+
+
+def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a garment whose longer side is 28, sharpened, in the middle of nothing.
+
+    Parameters
+    ----------
+    garment : array_like of shape (height, width)
+        Grey, 0 to 255, trimmed.
+    mask : ndarray of shape (height, width), bool
+        Where the garment is.
+    """
+    grey = np.asarray(garment, np.float32)
+    scale = IMAGE_SHAPE[0] / max(grey.shape)
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    sharp = small + 0.5 * (small - cv2.GaussianBlur(small, (0, 0), 1))
+    image = np.zeros(IMAGE_SHAPE, np.uint8)
+    top, left = (IMAGE_SHAPE[0] - height) // 2, (IMAGE_SHAPE[1] - width) // 2
+    image[top : top + height, left : left + width] = np.where(
+        inside > 0.3, sharp.round().clip(1, 255), 0
+    )
+    return image
 
 
 def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
@@ -202,18 +226,3 @@ def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     no_box = (0, 0, 0, 0)
     cv2.grabCut(bgr, mask, no_box, state[0], state[1], 5, cv2.GC_INIT_WITH_MASK)
     return np.isin(mask, [cv2.GC_FGD, cv2.GC_PR_FGD])
-
-
-def _fitted(garment: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return a garment whose longer side is 28, sharpened, in the middle of nothing."""
-    scale = IMAGE_SHAPE[0] / max(garment.shape)
-    height, width = (max(1, round(side * scale)) for side in garment.shape)
-    small = cv2.resize(garment.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    inside = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    sharp = small + 0.5 * (small - cv2.GaussianBlur(small, (0, 0), 1))
-    image = np.zeros(IMAGE_SHAPE, np.uint8)
-    top, left = (IMAGE_SHAPE[0] - height) // 2, (IMAGE_SHAPE[1] - width) // 2
-    image[top : top + height, left : left + width] = np.where(
-        inside > 0.3, sharp.round().clip(1, 255), 0
-    )
-    return image

@@ -27,4 +27,5 @@ CLASS_MEANINGS = {
 }
 
 N_CLASSES = len(CLASS_NAMES)
+NONE = -1  # the label of an image of no class
 IMAGE_SHAPE = (28, 28)

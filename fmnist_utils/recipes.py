@@ -84,6 +84,9 @@ class Recipe:
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
     augmentation : mapping
         Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none.
+    imitations : bool
+        Also show each image as a photo might, and images of no class, see
+        `fmnist_utils.imitations.added`.
     mixup : float
         Parameter of the Beta distribution of the weights with which pairs of images, and of
         labels, are mixed (Zhang et al., arXiv 1710.09412); 0 for none.
@@ -113,6 +116,7 @@ class Recipe:
     ema: float = 0.0
     selection: float = 1.0
     augmentation: Mapping[str, Any] = field(default_factory=dict)
+    imitations: bool = False
     mixup: float = 0.0
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False
@@ -127,6 +131,8 @@ class Recipe:
             raise BadInputError(
                 f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."
             )
+        if self.imitations and self.dataset == "mnist":
+            raise BadInputError("imitations are of garments; received the dataset 'mnist'.")
 
     def to_json(self) -> str:
         """Return the recipe as JSON with sorted keys: equal recipes give equal text."""
@@ -244,11 +250,12 @@ def get(name: str) -> Recipe:
 
 
 def name_of(recipe: Recipe) -> str:
-    """Return the name of the first recipe of the series with the same network, or the model's."""
-    for name, known in RECIPES.items():
-        if (known.model, known.options) == (recipe.model, recipe.options):
-            return name
-    return recipe.model
+    """Return the name of the first recipe with the same network and images, or the model's."""
+
+    def told_by(one: Recipe) -> tuple[Any, ...]:
+        return one.model, one.options, one.imitations
+
+    return next((n for n, r in RECIPES.items() if told_by(r) == told_by(recipe)), recipe.model)
 
 
 def override(recipe: Recipe, **changes: Any) -> Recipe:

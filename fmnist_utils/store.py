@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fmnist_utils import data, evaluation, models, paths, recipes, results, training
+from fmnist_utils import data, evaluation, imitations, models, paths, recipes, results, training
 from fmnist_utils.errors import FailureError
 from fmnist_utils.recipes import Recipe
 
@@ -155,6 +155,8 @@ def _only_one(path: Path, name: str, *, verbose: bool) -> FileLock:
 
 def _train(recipe: Recipe, name: str, partial: Path, *, verbose: bool) -> Run:
     training_data = data.load_training(recipe.dataset, train_size=recipe.train_size)
+    if recipe.imitations:
+        training_data = imitations.added(training_data, seed=recipe.seed)
     if verbose:
         print(f"Training {name} on {len(training_data.train.images):,} images.")
     checkpoints = partial / "checkpoints"

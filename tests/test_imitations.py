@@ -1,0 +1,82 @@
+"""Images as photos would give them: what is drawn, and that training can use it."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from fmnist_utils import data, imitations, recipes, store
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.labels import CLASS_NAMES, NONE
+
+SEEDS = st.integers(0, 2**32 - 1)
+LABELS = st.integers(0, 9)
+
+
+@pytest.fixture(scope="module")
+def sketches():
+    return data.load_training("sketches", train_size=200)
+
+
+@settings(max_examples=60, deadline=None)
+@given(arrays.arrays(np.uint8, (28, 28)), LABELS, SEEDS)
+def test_any_image_gives_one_of_the_same_kind(image, label, seed):
+    for make in (imitations.imitate, imitations.stranger):
+        made = make(image, label, np.random.default_rng(seed))
+        again = make(image, label, np.random.default_rng(seed))
+        assert made.shape == (28, 28)
+        assert made.dtype == np.uint8
+        assert (made == again).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(LABELS, SEEDS)
+def test_an_imitation_fills_the_image_as_catalogue_pictures_do(sketches, label, seed):
+    image = sketches.train.images[sketches.train.labels == label][0]
+    made = imitations.imitate(image, label, np.random.default_rng(seed))
+    rows, columns = ((made > 0).any(axis=axis).sum() for axis in (1, 0))
+    assert max(rows, columns) >= 26
+    assert not (made == image).all()
+
+
+def test_imitations_of_shoes_are_often_pairs(sketches):
+    shoe = sketches.train.images[sketches.train.labels == CLASS_NAMES.index("Sneaker")][0]
+
+    def gaps(picture):
+        """Return how many columns between the first and the last garment pixel are empty."""
+        columns = np.flatnonzero((picture > 0).any(axis=0))
+        return columns[-1] - columns[0] + 1 - len(columns)
+
+    made = [imitations.imitate(shoe, 7, np.random.default_rng(i)) for i in range(60)]
+    assert gaps(shoe) == 0
+    assert np.mean([gaps(picture) > 0 for picture in made]) > 0.1
+
+
+def test_added_keeps_what_was_there_and_repeats(sketches):
+    one, two = (imitations.added(sketches, seed=3) for _ in range(2))
+    other = imitations.added(sketches, seed=4)
+    n = len(sketches.train.labels)
+    assert len(one.train.labels) == 2 * n + n // 5
+    assert (one.train.images[:n] == sketches.train.images).all()
+    assert (one.train.labels[: 2 * n] == np.tile(sketches.train.labels, 2)).all()
+    assert (one.train.labels[2 * n :] == NONE).all()
+    assert one.validation is sketches.validation
+    assert (one.train.images == two.train.images).all()
+    assert (one.train.images != other.train.images).any()
+
+
+def test_a_recipe_with_imitations_trains(tmp_path, monkeypatch):
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path))
+    recipe = recipes.override(
+        recipes.get("dense"), dataset="sketches", train_size=200, epochs=2, imitations=True
+    )
+    run = store.get_or_train(recipe, verbose=False)
+    plain = store.get_or_train(recipes.override(recipe, imitations=False), verbose=False)
+    images = data.load_training("sketches", train_size=200).validation.images
+    assert not np.allclose(run.predict(images), plain.predict(images))
+
+
+def test_digits_are_not_imitated():
+    with pytest.raises(BadInputError, match="imitations are of garments"):
+        recipes.override(recipes.get("dense"), dataset="mnist", imitations=True)
