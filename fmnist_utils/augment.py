@@ -8,10 +8,12 @@ does it to a batch.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from fmnist_utils.errors import BadInputError, unknown
-from fmnist_utils.labels import IMAGE_SHAPE
+from fmnist_utils.labels import IMAGE_SHAPE, NONE
 
 Flip = Literal["none", "random", "alternating", "vertical"]
 
@@ -116,6 +118,30 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
     rows = tf.cast((y >= top) & (y < bottom), tf.uint8)
     columns = tf.cast((x >= left) & (x < right), tf.uint8)
     return moved * (1 - rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])
+
+
+def suited(
+    options: Mapping[str, Any], images: NDArray[np.uint8], labels: NDArray[np.integer]
+) -> dict[str, Any]:
+    """Return the options, without the flip left to right if that makes images of no class.
+
+    A garment's mirror image is a garment, a digit's is no digit. It shows in each class's mean
+    image and its mirror image: the share of the light in which they differ, median over the
+    classes, is 0.04 for Fashion-MNIST and 0.25 for MNIST. Above 0.2 nothing is flipped.
+
+    Parameters
+    ----------
+    options : mapping
+        Arguments of `draw`, as a recipe has them.
+    images : ndarray of shape (n, 28, 28), uint8
+        The training images.
+    labels : ndarray of shape (n,), integer
+        Their classes; `labels.NONE` counts for nothing.
+    """
+    means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != NONE])]
+    differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
+    across = options.get("flip") in ("random", "alternating")
+    return dict(options) | ({"flip": "none"} if across and np.median(differing) > 0.2 else {})
 
 
 def mix(

@@ -83,7 +83,8 @@ class Recipe:
         Share of the training images that each epoch after the first shows, most of them those with
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
     augmentation : mapping
-        Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none.
+        Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none. Flips
+        left to right are left out for digits, see `fmnist_utils.augment.suited`.
     imitations : bool
         Also show each image as a photo might, and images of no class, see
         `fmnist_utils.imitations.added`.

@@ -23,7 +23,7 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist_utils import augment, data, machine, models
+from fmnist_utils import augment, data, machine, models, recipes
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
@@ -81,6 +81,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
     labelled, validation = training_data.train, training_data.validation
     augment.check(recipe.augmentation)
+    suited = augment.suited(recipe.augmentation, *labelled)
+    if verbose and suited != recipe.augmentation:
+        print("Nothing is flipped left to right: mirror images would be of no class.")
+    recipe = recipes.override(recipe, augmentation=suited)
     if recipe.schedule == "plateau" and len(validation.images) == 0:
         raise BadInputError(
             "Schedule plateau looks at the validation loss, and there are no validation images: "

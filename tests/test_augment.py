@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fmnist_utils import augment, data
 from fmnist_utils.errors import BadInputError
+from fmnist_utils.labels import NONE
 
 N = 256
 IMAGES = data.sketches(N, seed=0).images
@@ -52,6 +53,27 @@ def test_some_images_are_flipped_and_the_others_left(flip, axis):
 def test_two_alternating_epochs_show_both_sides_of_each_image(epoch, seed):
     one, two = (_augmented(flip="alternating", epoch=e, seed=seed) for e in (epoch, epoch + 1))
     np.testing.assert_array_equal(one, two[:, :, ::-1])
+
+
+def test_garments_may_be_flipped_and_what_is_lopsided_not():
+    labels = data.sketches(N, seed=0).labels
+    options = {"shift": 2, "flip": "alternating"}
+    assert augment.suited(options, IMAGES, labels) == options
+    lopsided = np.where(np.arange(28) < 14, IMAGES, 0)
+    assert augment.suited(options, lopsided, labels) == {"shift": 2, "flip": "none"}
+    upside_down = {"flip": "vertical"}
+    assert augment.suited(upside_down, lopsided, labels) == upside_down
+    strangers = np.concatenate([labels, np.full(N, NONE)])
+    both = np.concatenate([IMAGES, np.broadcast_to(lopsided, IMAGES.shape)])
+    assert augment.suited(options, both, strangers) == options
+    assert augment.suited(options, np.zeros_like(IMAGES), labels) == options
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("dataset", "flip"), [("fashion_mnist", "random"), ("mnist", "none")])
+def test_the_published_images_decide_clearly(dataset, flip):
+    train = data.load_training(dataset, train_size=200).train
+    assert augment.suited({"flip": "random"}, *train) == {"flip": flip}
 
 
 @given(erase=st.integers(1, 28))
