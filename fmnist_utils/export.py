@@ -62,7 +62,8 @@ def with_parts(model: keras.Model) -> keras.Model:
     et al., arXiv 1610.02391).
     """
     folded = models.fold_batch_norms(model)
-    *_, pooling, last = folded.layers
+    dropout = keras.layers.Dropout
+    *_, pooling, last = (layer for layer in folded.layers if not isinstance(layer, dropout))
     logits = keras.layers.Dense(last.units, dtype="float32")
     outputs = {"logits": logits(last.input), "embedding": last.input}
     logits.set_weights(last.get_weights())
