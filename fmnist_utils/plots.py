@@ -199,7 +199,7 @@ def photo_steps(
     title : str, optional
         Of the whole figure.
     """
-    figure, axes = plt.subplots(1, 5, figsize=(9, 2.4))
+    figure, axes = plt.subplots(1, 5, figsize=(9, 2.4), layout="constrained")
     cut = np.where(np.asarray(mask)[..., np.newaxis], photo, 255)
     steps = {"photo": photo, "garment, cut out": cut, "trimmed, grey": garment, "28×28": image}
     for ax, (name, picture) in zip(axes[:4], steps.items(), strict=True):
@@ -210,10 +210,9 @@ def photo_steps(
         axes[4].contour(np.asarray(image) > 0, levels=[0.5], colors="0.4", linewidths=0.6)
     axes[4].set_title("what speaks for it", fontsize=9)
     for ax in axes:
-        ax.set(xticks=[], yticks=[])
+        ax.axis("off")
     if title:
         figure.suptitle(title, fontsize=10)
-    figure.tight_layout()
     return figure
 
 
