@@ -207,6 +207,7 @@ def _load_litert(path: Path, threads: int) -> Callable[..., NDArray[np.float32]]
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -27,6 +27,8 @@ def test_an_export_gives_the_same_probabilities(tmp_path, name, suffix):
     measured = export.parity(model, path, *SKETCHES)
     assert measured.largest_difference < 1e-5
     assert measured.agreement == 1
+    single = export.load(path)(SKETCHES.images[:1])
+    np.testing.assert_allclose(single, model(SKETCHES.images[:1]), atol=1e-5)
     assert measured.accuracy == measured.exported_accuracy
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
