@@ -36,7 +36,7 @@ def import_tensorflow() -> None:
         import keras  # noqa: F401
         import tensorflow as tf
 
-        tf.get_logger().setLevel("WARNING")
+        tf.get_logger().setLevel("ERROR")  # retracing and assets written, in every notebook
         # Looking for a GPU logs as well; later calls find the answer.
         tf.config.list_logical_devices()
 
