@@ -299,7 +299,7 @@ def similar(photo: Path, count: int, output: Path | None) -> None:
 @click.option("--max-pixels", default=50_000_000, show_default=True, help="Of a photo.")
 @click.option("--max-files", default=32, show_default=True, help="Of a request.")
 @click.option("--max-seconds", default=30.0, show_default=True, help="For a request to arrive.")
-@click.option("--max-waiting", default=256, show_default=True, help="Photos at work at once.")
+@click.option("--max-waiting", default=256, show_default=True, help="Requests at work at once.")
 def serve(
     host: str,
     port: int,

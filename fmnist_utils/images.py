@@ -92,7 +92,9 @@ def read(source: str | Path | bytes, *, max_pixels: int = 50_000_000) -> Photo:
         raise BadInputError(
             f"{name} is no image of a known format: need one of {', '.join(FORMATS)}."
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+    except BadInputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever odd bytes lead them to
         raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
 
 
@@ -203,10 +205,9 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 def _upright(image: Image.Image) -> Photo:
     """Return the first frame as its camera was held, in 8 bits a colour."""
-    if image.mode.startswith("I"):  # 16 bits of grey
-        grey = np.asarray(image, np.int64)
-        image = Image.fromarray((grey // 257).clip(0, 255).astype(np.uint8))
     turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I"):  # 16 bits of grey
+        turned = Image.fromarray((np.asarray(turned) // 257).astype(np.uint8))
     rgba = np.asarray(turned.convert("RGBA"))
     return Photo(rgba[..., :3], rgba[..., 3] > 127)
 

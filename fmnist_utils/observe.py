@@ -12,7 +12,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 LOG = logging.getLogger("fmnist.requests")
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -33,7 +36,7 @@ class Limits:
     seconds : float
         For a client to send its request.
     waiting : int
-        Requests at work at once; more are turned away, to come back.
+        Requests with a body at work at once; more are turned away, to come back.
     """
 
     body_bytes: int = 20_000_000
@@ -78,6 +81,8 @@ class Observed:
 
     def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics) -> None:
         self.app, self.limits, self.metrics = app, limits, metrics
+        self.at_work = 0
+        metrics.waiting.set_function(lambda: self.at_work)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on."""
@@ -86,20 +91,30 @@ class Observed:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        started, status = time.perf_counter(), 500
+        started, status, begun = time.perf_counter(), 500, False
 
         async def numbered(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        self.metrics.waiting.inc()
+        crowded = self.at_work >= self.limits.waiting
+        self.at_work += 1
         try:
-            await self.app(scope, self._bounded(scope, receive), numbered)
+            await self.app(scope, self._bounded(receive, crowded=crowded), numbered)
+        except ClientDisconnect:
+            status = 499  # nobody is there to be answered
+        except Exception:
+            LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
+            if begun:
+                raise
+            content = problem(500, "Internal Server Error", "It failed; the log tells why.")
+            answer = JSONResponse(content, 500, media_type="application/problem+json")
+            await answer(scope, receive, numbered)
         finally:
-            self.metrics.waiting.dec()
+            self.at_work -= 1
             seconds = time.perf_counter() - started
             path = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(path, status).inc()
@@ -116,28 +131,95 @@ class Observed:
                 )
             )
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Return a way to receive the body that ends where it is too large or too slow."""
+    def _bounded(self, receive: Receive, *, crowded: bool) -> Receive:
+        """Return a way to receive the body that ends where it is too large, too slow, one more."""
         loop = asyncio.get_running_loop()
         deadline, received = loop.time() + self.limits.seconds, 0
 
         async def bounded() -> Message:
             nonlocal received
+            if crowded:
+                raise HTTPException(
+                    503, "Too many requests at once: try again in a second.", {"Retry-After": "1"}
+                )
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError as error:
                 raise HTTPException(
-                    408, f"The request took longer than {self.limits.seconds:g} seconds to arrive."
+                    408,
+                    f"The request took longer than {self.limits.seconds:g} seconds to arrive.",
+                    {"Connection": "close"},
                 ) from error
             received += len(message.get("body", b""))
             if received > self.limits.body_bytes:
                 raise HTTPException(
-                    413, f"A request may hold {self.limits.body_bytes:,} bytes; this one has more."
+                    413,
+                    f"A request may hold {self.limits.body_bytes:,} bytes; this one has more.",
+                    {"Connection": "close"},
                 )
             return message
 
         return bounded
+
+
+class Impatient(HttpToolsProtocol):
+    """uvicorn's protocol, which alone would wait for a request's head for ever, of any size.
+
+    Attributes
+    ----------
+    seconds : float
+        In which a head must arrive; a connection that asks nothing is closed after as many.
+    """
+
+    seconds = 30.0
+    _HEAD_BYTES = 65_536
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._timer: asyncio.TimerHandle | None = None
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass what came on, and count it as long as the head is not complete."""
+        super().data_received(data)
+        if self._timer is not None:
+            self._n_bytes += len(data)
+            if self._n_bytes > self._HEAD_BYTES:
+                self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        """Wait for the head of the connection's next request."""
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """Stop waiting."""
+        self._head_arrived()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._head_arrived()
+        self._n_bytes = 0
+        self._timer = self.loop.call_later(self.seconds, self._refuse, 408)
+
+    def _head_arrived(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+
+    def _refuse(self, status: int) -> None:
+        self._head_arrived()
+        if not self.transport.is_closing():
+            end = b"content-length: 0\r\nconnection: close\r\n\r\n"
+            self.transport.write(STATUS_LINE[status] + end)
+            self.transport.close()
 
 
 def problem(status: int, title: str, detail: str, **more: Any) -> dict[str, Any]:

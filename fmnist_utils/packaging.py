@@ -18,6 +18,7 @@ from fmnist_utils import (
     results,
     store,
 )
+from fmnist_utils.errors import BadInputError
 from fmnist_utils.predictor import Predictor
 
 # Shares that the threshold of familiarity may turn away: of validation images, of photos of the
@@ -45,7 +46,15 @@ def package(run: store.Run, name: str, folder: Path) -> dict[str, Any]:
         Of its recipe.
     folder : Path
         Where to write.
+
+    Raises
+    ------
+    BadInputError
+        If the run was trained on all images.
     """
+    given = data.load_training(run.recipe.dataset, train_size=run.recipe.train_size)
+    if len(given.validation.labels) == 0:
+        raise BadInputError(f"Recipe {name} trains on all images: set train_size=55000.")
     card = {
         "name": name,
         "version": __version__,

@@ -10,13 +10,14 @@ import importlib.resources
 import io
 import json
 import logging
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -32,9 +33,9 @@ from starlette.exceptions import HTTPException
 
 from fmnist_utils import __version__, images, similarity
 from fmnist_utils.batching import Batcher
-from fmnist_utils.errors import BadInputError, FailureError, unknown
+from fmnist_utils.errors import BadInputError, unknown
 from fmnist_utils.labels import CLASS_NAMES, IMAGE_SHAPE
-from fmnist_utils.observe import LOG, Limits, Metrics, Observed, problem
+from fmnist_utils.observe import LOG, Impatient, Limits, Metrics, Observed, problem
 from fmnist_utils.predictor import Answers, Predictor
 from fmnist_utils.similarity import Catalogue
 
@@ -54,27 +55,21 @@ class _Service:
         self.catalogue: Catalogue | None = None
         self.batcher = Batcher(predictor.predict)
         self.threads = ThreadPoolExecutor(os.cpu_count(), "prepare")
-        self.at_work = 0
 
     async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
         """Make the catalogue of similar images in a thread, or log why there is none."""
         try:
             self.catalogue = await asyncio.to_thread(make_catalogue)
-        except FailureError as error:
+        except Exception as error:  # the service goes on without
             LOG.warning(json.dumps({"event": "no similar images", "reason": str(error)}))
 
+    async def in_thread(self, do: Callable[..., Any], *given: Any) -> Any:
+        """Return what a function returns, computed beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, do, *given)
+
     async def prepared(self, upload: _Upload) -> images.Prepared:
-        """Return the steps from an upload to a 28x28 image, made in a thread."""
-        if self.at_work >= self.limits.waiting:
-            raise HTTPException(
-                503, "Too many requests at once: try again in a second.", {"Retry-After": "1"}
-            )
-        self.at_work += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.threads, self._prepare, upload)
-        finally:
-            self.at_work -= 1
+        """Return the steps from an upload to a 28x28 image."""
+        return cast(images.Prepared, await self.in_thread(self._prepare, upload))
 
     def _prepare(self, upload: _Upload) -> images.Prepared:
         try:
@@ -93,11 +88,13 @@ class _Service:
         """Return the files that a request holds, whether as a form or as its body."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            async with request.form(
-                max_files=self.limits.files, max_fields=self.limits.files
-            ) as form:
-                files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-                found = [_Upload(file.filename or "", await file.read()) for file in files]
+            limit = self.limits.files
+            try:
+                async with request.form(max_files=limit, max_fields=limit) as form:
+                    files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
+                    found = [_Upload(_sendable(f.filename or ""), await f.read()) for f in files]
+            except UnicodeError as error:
+                raise HTTPException(400, "The form's names are not in its charset.") from error
             if not found:
                 raise BadInputError("The form holds no file: add at least one, under any name.")
             return found
@@ -119,31 +116,46 @@ class _Service:
 
     async def pixels(self, request: Request) -> NDArray[np.uint8]:
         """Return the images that a JSON body holds as arrays of pixels."""
+        body = await request.body()
+        largest = (
+            32 * self.limits.files * math.prod(IMAGE_SHAPE)
+        )  # bytes; there is room for indents
+        if len(body) > largest:
+            raise HTTPException(413, f"Arrays of pixels may take {largest:,} bytes, not more.")
         try:
-            given = json.loads(await request.body(), parse_constant=_no_constant)
+            given = json.loads(body, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise HTTPException(400, f"The body is no JSON: {error}.") from error
         if isinstance(given, dict):
             given = given.get("images")
-        try:
-            array = np.array(given)
-        except ValueError:
-            array = np.empty(0)
-        if array.ndim == 2:
-            array = array[np.newaxis]
-        if (
-            array.ndim != 3
-            or array.shape[1:] != IMAGE_SHAPE
-            or not 1 <= len(array) <= self.limits.files
-            or not np.issubdtype(array.dtype, np.integer)
-            or array.min() < 0
-            or array.max() > 255
+        if _holds_pixels(given, *IMAGE_SHAPE):
+            given = [given]
+        if not (
+            isinstance(given, list)
+            and 1 <= len(given) <= self.limits.files
+            and all(_holds_pixels(image, *IMAGE_SHAPE) for image in given)
         ):
             raise BadInputError(
                 'Need {"images": …} with 1 to '
                 f"{self.limits.files} images of 28 rows of 28 whole numbers from 0 to 255."
             )
-        return array.astype(np.uint8)
+        return np.array(given, np.uint8)
+
+
+def _holds_pixels(given: object, *shape: int) -> bool:
+    """Return whether lists have a shape; NumPy would make arrays of strings, of any size."""
+    if not shape:
+        return type(given) is int and 0 <= given <= 255
+    return (
+        isinstance(given, list)
+        and len(given) == shape[0]
+        and all(_holds_pixels(part, *shape[1:]) for part in given)
+    )
+
+
+def _sendable(name: str) -> str:
+    """Return a name without what UTF-8 cannot hold: lone surrogates, from odd charsets."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _no_constant(name: str) -> None:
@@ -193,7 +205,9 @@ def create_app(
 
 
 def run(host: str, port: int, limits: Limits) -> None:
-    """Serve until stopped by SIGTERM or Ctrl-C; what is in flight is finished first.
+    """Serve until stopped by SIGTERM or Ctrl-C.
+
+    What is in flight is finished first, within 30 seconds more than a request may take to arrive.
 
     Parameters
     ----------
@@ -210,7 +224,13 @@ def run(host: str, port: int, limits: Limits) -> None:
         predictor, limits=limits, make_catalogue=partial(similarity.catalogue, predictor)
     )
     uvicorn.run(
-        app, host=host, port=port, access_log=False, log_config=None, timeout_graceful_shutdown=30
+        app,
+        host=host,
+        port=port,
+        http=type("Impatient", (Impatient,), {"seconds": limits.seconds}),
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=math.ceil(limits.seconds) + 30,
     )
 
 
@@ -236,7 +256,7 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
             if names:
                 line["name"] = names[i]
             if steps and made:
-                line["steps"] = _steps(made[i])
+                line["steps"] = await service.in_thread(_steps, made[i])
         return JSONResponse({"model": predictor.card["name"], "predictions": content})
 
     @app.post("/v1/explain", openapi_extra=_body(), response_class=_PNG)
@@ -253,9 +273,8 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
         if wanted is None:
             answers = await service.answered(picture[None])
             wanted = CLASS_NAMES[int(answers.probabilities[0].argmax())]
-        reasons = predictor.explain(picture[None], [CLASS_NAMES.index(wanted)])[0]
-        headers = {"x-class": wanted}
-        return Response(_png(_overlaid(picture, reasons)), media_type="image/png", headers=headers)
+        drawn = await service.in_thread(_explained, predictor, picture, CLASS_NAMES.index(wanted))
+        return Response(drawn, media_type="image/png", headers={"x-class": wanted})
 
     @app.post("/v1/similar", openapi_extra=_body())
     async def similar(
@@ -268,7 +287,7 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
             )
         picture = (await service.prepared(await service.one_upload(request))).image
         answers = await service.answered(picture[None])
-        found = service.catalogue.index.search(answers.embedding, k)
+        found = await service.in_thread(service.catalogue.index.search, answers.embedding, k)
         pictures, labels = service.catalogue.images, service.catalogue.labels
         return {
             "similar": [
@@ -337,10 +356,6 @@ def _add_error_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         return _problem(422, f"{'.'.join(map(str, first['loc']))}: {first['msg']}.")
 
-    @app.exception_handler(Exception)
-    async def failed(_: Request, __: Exception) -> Response:
-        return _problem(500, "Something went wrong here; the log tells what.")
-
 
 def _problem(status: int, detail: str, headers: Any = None) -> Response:
     content = problem(status, HTTPStatus(status).phrase, detail)
@@ -373,13 +388,14 @@ def _steps(prepared: images.Prepared) -> dict[str, str]:
     return {name: _address(picture) for name, picture in shown.items()}
 
 
-def _overlaid(picture: NDArray[np.uint8], reasons: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return the image, dark on white, under the colours of what speaks for a class."""
+def _explained(predictor: Predictor, picture: NDArray[np.uint8], wanted: int) -> bytes:
+    """Return a PNG of the image, dark on white, under the colours of what speaks for a class."""
+    (reasons,) = predictor.explain(picture[None], [wanted])
     grey = _enlarged(255 - picture)[..., np.newaxis].astype(np.float32)
     wide = cv2.resize(reasons, grey.shape[:2][::-1], interpolation=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap((255 * wide).astype(np.uint8), cv2.COLORMAP_VIRIDIS)[..., ::-1]
     share = 0.6 * wide[..., np.newaxis]
-    return np.asarray((grey * (1 - share) + colours * share).round(), np.uint8)
+    return _png((grey * (1 - share) + colours * share).round().astype(np.uint8))
 
 
 def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

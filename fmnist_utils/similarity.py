@@ -1,5 +1,6 @@
 """Which images are alike: nearest neighbours among embeddings, and how good they are."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_utils import data, paths
-from fmnist_utils.errors import BadInputError
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.predictor import Predictor
 
 
@@ -129,7 +130,12 @@ def catalogue(predictor: Predictor) -> Catalogue:
         from fmnist_utils import results  # with Matplotlib, which the service can do without
 
         embeddings = predictor.predict(training.images).embedding
-        with results.replacing(path) as unfinished, unfinished.open("wb") as file:
+        # Kept if there is a place for it; the answers do not need it.
+        with (
+            contextlib.suppress(FailureError),
+            results.replacing(path) as unfinished,
+            unfinished.open("wb") as file,
+        ):
             np.save(file, embeddings.astype(np.float16))
     return Catalogue(Index(embeddings), training.images, training.labels)
 

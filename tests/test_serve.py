@@ -179,6 +179,13 @@ HOSTILE = {
     "too bright": (json.dumps([[256] * 28] * 28).encode(), "application/json", 422),
     "huge numbers": (json.dumps([[10**30] * 28] * 28).encode(), "application/json", 422),
     "fractions": (json.dumps([[0.5] * 28] * 28).encode(), "application/json", 422),
+    "long strings": (json.dumps(["a" * 1000] + [""] * 1000).encode(), "application/json", 422),
+    "endless lists": (b"[" + b"[]," * 60_000 + b"[]]", "application/json", 413),
+    "an odd charset": (
+        b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nc\r\n--x--\r\n",
+        "multipart/form-data; boundary=x; charset=undefined",
+        400,
+    ),
     "too many images": (json.dumps([[[0] * 28] * 28] * 5).encode(), "application/json", 422),
 }
 
@@ -213,10 +220,20 @@ def test_parameters_out_of_range_are_named(client, path):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@settings(max_examples=60)
-@given(changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8))
-def test_mutated_images_never_break_it(client, changes):
-    broken = bytearray(PNG)
+def _turned():
+    """Return a small JPEG whose camera was held upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(SKETCHES.images[0], "JPEG", exif=exif)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    content=st.sampled_from([PNG, _turned(), _turned()[:150]]),
+    changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), max_size=8),
+)
+def test_mutated_images_never_break_it(client, content, changes):
+    broken = bytearray(content)
     for place, value in changes:
         broken[place % len(broken)] = value
     assert post(client, "/v1/predict", bytes(broken)).status_code in (200, 422)
@@ -284,14 +301,71 @@ def test_a_process_that_is_told_to_end_answers_first(process):
         )
         asker.start()
         # Until it is at work, beside the request that asks.
-        while "at_work 2.0" not in asked(port, "GET", "/metrics")[1] and not statuses:
-            pass
+        while "at_work 2.0" not in asked(port, "GET", "/metrics")[1]:
+            assert not statuses, "answered before the signal: send a larger photo"
         running.send_signal(signal.SIGTERM)
         asker.join(30)
         assert statuses == [200]
         _, log = running.communicate(timeout=30)
         assert running.returncode in (0, -signal.SIGTERM)
         assert any('"path": "/v1/predict", "status": 200' in line for line in log.splitlines())
+
+
+def test_a_failure_has_the_number_of_its_request_and_says_nothing_else(caplog):
+    class Broken(Predictor):
+        def predict(self, pictures):
+            raise RuntimeError("a secret")
+
+    with TestClient(serve.create_app(Broken())) as client:
+        answer = client.post(
+            "/v1/predict", content=PNG, headers={"content-type": "image/png", "x-request-id": "n-7"}
+        )
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] == "n-7"
+    assert answer.json()["status"] == 500
+    assert "secret" not in answer.text
+    assert any("n-7" in record.message and record.exc_info for record in caplog.records)
+
+
+def test_a_crowd_is_told_to_come_back():
+    with TestClient(serve.create_app(PREDICTOR, limits=Limits(waiting=0))) as client:
+        answer = post(client, "/v1/predict", PNG)
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        assert client.get("/healthz").status_code == 200
+
+
+def test_names_from_odd_charsets_can_be_sent_back(client):
+    form = (
+        b'--x\r\nContent-Disposition: form-data; name="f"; filename="+2AA-.png"\r\n\r\n'
+        + PNG
+        + b"\r\n--x--\r\n"
+    )
+    answer = post(client, "/v1/predict", form, "multipart/form-data; boundary=x; charset=utf-7")
+    assert answer.status_code == 200
+    assert answer.json()["predictions"][0]["name"] == "?.png"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(b"", 408), (b"GET /healthz HTTP/1.1\r\n", 408), (b"a" * 70_000, 400)]
+)
+def test_a_head_that_does_not_end_is_not_waited_for(process, sent, status):
+    with (
+        process("--max-seconds", "0.5") as (_, port),
+        closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as slow,
+    ):
+        slow.sendall(sent)
+        assert slow.recv(100).startswith(b"HTTP/1.1 %d" % status)
+        assert asked(port, "GET", "/healthz")[0] == 200
+
+
+def test_a_head_has_a_limit(process):
+    with (
+        process() as (_, port),
+        closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as large,
+    ):
+        large.sendall(b"GET /healthz HTTP/1.1\r\nX-A: " + b"a" * 70_000)
+        assert large.recv(100).startswith(b"HTTP/1.1 431")
 
 
 def test_a_client_that_sends_too_slowly_is_told_and_others_are_served(process):
