@@ -1,9 +1,9 @@
 """Real photos of clothes, to measure with, never to train on.
 
 They are the validation part of the public "clothing dataset (small)" (Alexey Grigorev and others,
-CC0, https://github.com/alexeygrigorev/clothing-dataset-small), 341 photos in ten folders. Every
-third of each folder is for tuning (thresholds, which augmentation, which steps from photo to
-image); what is reported is measured on the others.
+CC0, https://github.com/alexeygrigorev/clothing-dataset-small), 341 photos in ten folders. A third
+of each folder, rounded down, is for tuning (thresholds, which augmentation, which steps from photo
+to image). What is reported is measured on the others, but for those that an earlier third held.
 """
 
 import csv
@@ -61,7 +61,7 @@ def load(part: Part) -> list[Photograph]:
     Parameters
     ----------
     part : {"tuning", "measuring"}
-        A third and two thirds of each folder.
+        A third, and nearly all of the rest, of each folder.
 
     Raises
     ------
