@@ -1,8 +1,6 @@
 import csv
 import io
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -94,20 +92,6 @@ def test_found_files_are_sorted_and_explanations_are_not_found_again(folder):
     fmnist("predict", folder / "b.png", "--explain")
     names = [path.name for path in images.find([folder])]
     assert names == ["a.PNG", "b.png", "c.png"]
-
-
-def test_it_answers_a_photo_without_importing_tensorflow(folder):
-    code = (
-        "import sys; sys.argv = ['fmnist', 'predict', sys.argv[1]]\n"
-        "from fmnist_utils.cli import main\n"
-        "try: main()\n"
-        "finally: print(sorted({'tensorflow', 'keras', 'matplotlib', 'pandas'} & set(sys.modules)))"
-    )
-    out = subprocess.run(
-        [sys.executable, "-c", code, str(folder / "b.png")],
-        capture_output=True, text=True, check=True, env={**os.environ, "KERAS_HOME": "/nowhere"},
-    )  # fmt: skip
-    assert out.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_same_photo_gives_the_same_answer_whatever_its_size(folder):
