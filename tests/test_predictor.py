@@ -67,6 +67,25 @@ def test_an_explanation_lies_between_0_and_1(predictor):
     assert (maps.max(axis=(1, 2)) <= 1).all()
 
 
+@pytest.mark.parametrize("place", [(4, 16), (12, 12), (20, 3)])
+def test_an_explanation_is_finer_than_the_features_and_in_its_place(monkeypatch, place):
+    def brightness(_, pictures, *__):
+        """Return how bright each of 4x4 parts of an image is, as evidence for class 3."""
+        parts = pictures.reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
+        return [parts[..., None] * (np.arange(10) == 3)]
+
+    monkeypatch.setattr(Predictor, "_run", brightness)
+    image = np.zeros((2, 28, 28), np.uint8)
+    top, left = place
+    image[0, top : top + 5, left : left + 5] = 255
+    maps = Predictor().explain(image, [3, 3])
+    rows, columns = np.nonzero(maps[0] > 0.9)
+    assert abs(rows.mean() - top - 2) < 2
+    assert abs(columns.mean() - left - 2) < 2
+    assert not maps[1].any()
+    assert not Predictor().explain(image, [4, 4]).any()
+
+
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
