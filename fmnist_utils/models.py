@@ -168,6 +168,7 @@ def transfer(
     weights: str | None = "imagenet",
     tuned: int | None = None,
     dropout: float = 0.2,
+    momentum: float = 0.99,
 ) -> keras.Model:
     """Return a network for photographs with a new last layer; it sees enlarged grey images.
 
@@ -186,6 +187,9 @@ def transfer(
         How many of the backbone's last layers training changes; all, where it is not given.
     dropout : float
         Share of the backbone's features that training drops.
+    momentum : float
+        Share of a normalisation's running statistics that an update keeps. With random weights
+        the first ones mean nothing: a smaller share forgets them sooner.
 
     Raises
     ------
@@ -225,15 +229,15 @@ def transfer(
         layer.trainable = False
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(body.output))
     stock = keras.Model(inputs, _classifier()(x), name="transfer")
-    model = keras.models.clone_model(stock, clone_function=_fused)
+
+    def fused(layer: keras.Layer) -> keras.Layer:
+        if isinstance(layer, layers.BatchNormalization):
+            return FusedBatchNormalization.from_config(layer.get_config() | {"momentum": momentum})
+        return type(layer).from_config(layer.get_config())
+
+    model = keras.models.clone_model(stock, clone_function=fused)
     model.set_weights(stock.get_weights())
     return model
-
-
-def _fused(layer: keras.Layer) -> keras.Layer:
-    """Return a new layer like another, normalisations by the fused kernel."""
-    fused = isinstance(layer, layers.BatchNormalization)
-    return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
 
 
 MODELS: dict[str, Callable[..., keras.Model]] = {

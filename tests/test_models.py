@@ -167,6 +167,16 @@ def test_transfer_answers_alike_however_it_is_called() -> None:
     np.testing.assert_allclose(models.fold_batch_norms(model)(images), predicted, atol=1e-4)
 
 
+def test_transfer_forgets_first_statistics_as_soon_as_it_is_told() -> None:
+    model = models.build("transfer", {**SMALL_TRANSFER, "momentum": 0.5})
+    norm = next(n for n in model.layers if isinstance(n, keras.layers.BatchNormalization))
+    before = keras.ops.convert_to_numpy(norm.moving_variance)
+    features = np.random.default_rng(0).normal(size=(64, 4, 4, len(before))).astype(np.float32)
+    norm(features, training=True)
+    expected = 0.5 * before + 0.5 * features.var(axis=(0, 1, 2))
+    np.testing.assert_allclose(norm.moving_variance, expected, rtol=2e-3)
+
+
 def test_transfer_trains_what_is_tuned() -> None:
     with pytest.raises(BadInputError, match=r"tuned must lie between 0 and \d+; received 900"):
         models.build("transfer", {**SMALL_TRANSFER, "tuned": 900})
