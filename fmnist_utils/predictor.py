@@ -34,7 +34,8 @@ class Answers:
     known : ndarray of shape (n,), bool
         False where the answer is "none of the ten".
     embedding : ndarray of shape (n, d), float32
-        What the last layer sees, of length 1.
+        To compare images by: inner products are the mean of two similarities, the probability that
+        both are of one class, and the cosine between what the last layer sees of them.
     """
 
     probabilities: NDArray[np.float32]
@@ -123,12 +124,15 @@ class Predictor:
         scaled = logits / self.card["temperature"]
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         familiarity = np.logaddexp.reduce(logits, axis=1)
-        length = np.linalg.norm(embedding, axis=1, keepdims=True)
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        length = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         return Answers(
-            probabilities=powers / powers.sum(axis=1, keepdims=True),
+            probabilities=probabilities,
             familiarity=familiarity,
             known=familiarity >= self.card["familiarity_threshold"],
-            embedding=embedding / np.maximum(length, 1e-12),
+            embedding=np.asarray(
+                np.hstack([probabilities, embedding / length]) / np.sqrt(2), np.float32
+            ),
         )
 
     def predict_file(self, source: str | Path | bytes) -> tuple[images.Prepared, Answers]:

@@ -17,11 +17,20 @@ def predictor():
     return Predictor()
 
 
-def test_probabilities_sum_to_one_and_embeddings_have_length_one(predictor):
+def test_probabilities_sum_to_one(predictor):
     answers = predictor.predict(SKETCHES)
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(answers.embedding, axis=1), 1, rtol=1e-5)
     assert answers.probabilities.shape == (40, 10)
+
+
+def test_embeddings_compare_classes_and_features(predictor):
+    answers = predictor.predict(SKETCHES)
+    products = answers.embedding @ answers.embedding.T
+    same_class = answers.probabilities @ answers.probabilities.T
+    cosines = 2 * products - same_class
+    np.testing.assert_allclose(np.diag(cosines), 1, atol=1e-4)
+    assert -1.001 <= cosines.min() < 0.95
+    assert cosines.max() <= 1.001
 
 
 def test_one_by_one_or_in_batches_is_the_same(predictor):
