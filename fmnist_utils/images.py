@@ -56,6 +56,15 @@ class Prepared(NamedTuple):
     garment: NDArray[np.uint8]
     image: NDArray[np.uint8]
 
+    @property
+    def views(self) -> NDArray[np.uint8]:
+        """What is asked about, shape (n, 28, 28): of a photo also mirrored and narrower images.
+
+        On a floor garments lie wider than on the models of a catalogue.
+        """
+        came_prepared = self.garment is self.image
+        return self.image[np.newaxis] if came_prepared else _views(self.image)
+
 
 def read(source: str | Path | bytes, *, max_pixels: int = 50_000_000) -> Photo:
     """Return a photo, whatever its format, orientation and colours.
@@ -192,6 +201,17 @@ def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
         inside > 0.3, sharp.round().clip(1, 255), 0
     )
     return image
+
+
+def _views(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image, the same 0.85 times as wide, and both mirrored."""
+    width, side = round(0.85 * IMAGE_SHAPE[1]), IMAGE_SHAPE[0]
+    narrow, left = np.zeros_like(image), (IMAGE_SHAPE[1] - width) // 2
+    narrow[:, left : left + width] = cv2.resize(
+        image, (width, side), interpolation=cv2.INTER_LINEAR
+    )
+    both = np.stack([image, narrow])
+    return np.concatenate([both, both[..., ::-1]])
 
 
 def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:

@@ -25,10 +25,13 @@ _SHOES = frozenset(map(CLASS_NAMES.index, ("Sandal", "Sneaker", "Ankle boot")))
 _SLEEVED = frozenset(map(CLASS_NAMES.index, ("Pullover", "Coat", "Shirt")))
 _TOPS = _SLEEVED | {CLASS_NAMES.index("T-shirt/top")}
 _TROUSER, _DRESS, _SANDAL = map(CLASS_NAMES.index, ("Trouser", "Dress", "Sandal"))
+# Logarithm of how much wider than on a catalogue's models they lie on a floor, at most; dresses of
+# children are wide.
+_WIDEN = dict.fromkeys(_TOPS, 0.35) | {_TROUSER: 0.3, _DRESS: 0.6}
 
 
 def added(training: data.TrainingData, *, seed: int) -> data.TrainingData:
-    """Return training data with an imitation of each image and a stranger for every fifth.
+    """Return training data with an imitation of each image and a stranger for every fourth.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def added(training: data.TrainingData, *, seed: int) -> data.TrainingData:
     """
     train = training.train
     n = len(train.labels)
-    chosen = np.random.default_rng(seed).permutation(n)[: n // 5]
+    chosen = np.random.default_rng(seed).permutation(n)[: n // 4]
     imitated = _each(imitate, train.images, train.labels, seed)
     strangers = _each(stranger, train.images[chosen], train.labels[chosen], seed + 1)
     together = data.Labelled(
@@ -73,36 +76,44 @@ def imitate(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uin
         garment = _bounded(_pair(garment, rng))
     elif label in _SLEEVED and kind < 0.6:
         garment = _sleeves_spread(garment, rng)
+    elif label == _TROUSER and kind < 0.6:
+        garment = _legs_spread(garment, rng)
     degrees = 50 if label in _SHOES and 0.6 <= kind < 0.85 else 10
-    widen = 0.35 if label in _TOPS else 0.15 if label in (_TROUSER, _DRESS) else 0
+    widen = _WIDEN.get(label, 0)
     lit = _lit(_warped(garment, rng, degrees=degrees, widen=widen), rng)
-    return _shrunk(_badly_cut(lit, rng))
+    return _shrunk(_badly_cut(lit, rng), rng)
 
 
 def stranger(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
     """Return an image of which no class is right, made of one of which a class is.
 
     Trousers are cut off above the knee, and of dresses the skirt is left; all others give their
-    cloth to a hat, or are torn to pieces.
+    cloth to shorts, a skirt or a hat, or are torn to pieces.
 
     Parameters
     ----------
     image, label, rng
         As for `imitate`.
     """
-    if label not in (_TROUSER, _DRESS) and rng.random() < 0.2:
+    kind = rng.random()
+    if label not in (_TROUSER, _DRESS) and kind < 0.12:
         return _torn(image, rng)
-    whole = _trimmed(_enlarged(image))
+    degrees, whole = 8, _trimmed(_enlarged(image))
     height = len(whole)
     if label == _TROUSER:
-        part, widen = whole[: round(height * rng.uniform(0.3, 0.55))], rng.uniform(1, 1.8)
+        spread = _trimmed(_legs_spread(whole, rng))
+        part, widen = spread[: round(height * rng.uniform(0.3, 0.6))], rng.uniform(1, 1.8)
     elif label == _DRESS:
         part, widen = whole[round(height * rng.uniform(0.4, 0.6)) :], rng.uniform(1, 1.5)
+    elif kind < 0.42:
+        part, widen = _shorts(image, rng), 1.0
+    elif kind < 0.74:
+        part, widen = _skirt(image, rng), 1.0
     else:
-        part, widen = _hat(image, rng), 1.0
+        part, widen, degrees = _hat(image, rng), 1.0, 20
     garment = _bounded(_resized(part, round(part.shape[1] * widen), part.shape[0]))
-    degrees = 8 if label in (_TROUSER, _DRESS) else 20
-    return _shrunk(_badly_cut(_lit(_warped(garment, rng, degrees=degrees), rng), rng))
+    lit = _lit(_warped(garment, rng, degrees=degrees), rng)
+    return _shrunk(_badly_cut(lit, rng), rng)
 
 
 # --- Shapes ---------------------------------------------------------------------------------------
@@ -131,6 +142,26 @@ def _sleeves_spread(garment: Picture, rng: Random) -> Picture:
         _lay(canvas, _turned(sleeve, side * (degrees + rng.normal(0, 6)), joint))
     _lay(canvas[place], np.where(np.abs(across) > half + 1.5, 0, whole))
     _lay(canvas[place][: round(1.6 * shoulder)], whole[: round(1.6 * shoulder)])
+    closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return _bounded(_trimmed(np.asarray(closed, np.float32)))
+
+
+def _legs_spread(garment: Picture, rng: Random) -> Picture:
+    """Return trousers with their legs turned outwards at the hips."""
+    whole = _trimmed(garment)
+    height, width = whole.shape
+    crotch, middle = round(0.3 * height), width // 2
+    room = 3 * _SIDE
+    canvas = np.zeros((room, room), np.float32)
+    top, left = (room - height) // 2, (room - width) // 2
+    degrees = rng.uniform(2, 28)
+    for side, part in ((-1, np.s_[:, :middle]), (1, np.s_[:, middle:])):
+        leg = np.zeros_like(canvas)
+        leg[top : top + height, left : left + width][part] = whole[part]
+        leg[: top + round(0.6 * crotch)] = 0
+        joint = (left + middle + side * 0.2 * width, top + crotch)
+        _lay(canvas, _turned(leg, side * (degrees + rng.normal(0, 4)), joint))
+    _lay(canvas[top : top + crotch, left : left + width], whole[:crotch])
     closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return _bounded(_trimmed(np.asarray(closed, np.float32)))
 
@@ -200,6 +231,42 @@ def _side_by_side(
     return _trimmed(canvas)
 
 
+def _shorts(image: NDArray[np.uint8], rng: Random) -> Picture:
+    """Return two short legs, in the cloth of an image."""
+    height = rng.uniform(0.55, 1.15)  # for a width of 1 at the hips
+    waist, hem = rng.uniform(0.35, 0.48), rng.uniform(0.42, 0.62)
+    crotch = height * rng.uniform(0.5, 0.85)
+    gap, drop = rng.uniform(0, 0.12), rng.uniform(-0.06, 0.1)  # between the legs; of inner hems
+    right = [(waist, 0), (0.5, 0.4 * crotch), (hem, height - drop), (gap, height), (0, crotch)]
+    return _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+
+
+def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
+    """Return a waist and a wider hem, now and then with pleats, in the cloth of an image."""
+    height, hem = rng.uniform(0.5, 1.5), rng.uniform(0.4, 0.8)
+    waist = hem * rng.uniform(0.45, 0.95)
+    hip, sag = rng.uniform(waist, hem + 0.08), rng.uniform(-0.02, 0.08)
+    right = [(waist, 0), (hip, height * rng.uniform(0.3, 0.5)), (hem, height), (0, height + sag)]
+    skirt = _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+    if rng.random() < 0.4:
+        across = np.linspace(0, 2 * np.pi * rng.integers(4, 10), skirt.shape[1])
+        inside = skirt > _BACKGROUND
+        pleated = skirt * (1 + rng.uniform(0.1, 0.35) * np.sin(across))
+        skirt = np.where(inside, pleated.clip(_BACKGROUND + 2, 255), 0).astype(np.float32)
+    return skirt
+
+
+def _cut_out(image: NDArray[np.uint8], corners: list[tuple[float, float]]) -> Picture:
+    """Return the cloth of an image in an outline."""
+    points = np.array(corners)
+    points -= points.min(axis=0)
+    points = (points * (_SIDE - 1) / points.max()).round().astype(np.int32)
+    width, height = points.max(axis=0) + 1
+    outline = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(outline, [points], 1)
+    return outline * np.maximum(_cloth(image, height, width), _BACKGROUND + 2)
+
+
 def _hat(image: NDArray[np.uint8], rng: Random) -> Picture:
     """Return a dome with a visor, a brim or a cuff, in the cloth of an image."""
     side, middle = _SIDE, _SIDE // 2
@@ -237,7 +304,7 @@ def _torn(image: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
 
 def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0) -> Picture:
     """Return a garment turned, sheared, stretched and crumpled a little."""
-    room = 2 * _SIDE
+    room, flare = 2 * _SIDE, 0.1 + 0.3 * widen
     height, width = garment.shape
     canvas = np.zeros((room, room), np.float32)
     top, left = (room - height) // 2, (room - width) // 2
@@ -247,7 +314,8 @@ def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ [[1, rng.uniform(-0.12, 0.12)], [0, 1]] @ np.diag(scales)
     y, x = np.mgrid[:room, :room] - (room - 1) / 2
-    places = np.einsum("ij,jyx->iyx", matrix, np.stack([x, y])) + (room - 1) / 2
+    flared = x * (1 - rng.normal(0, flare) * y / _SIDE)
+    places = np.einsum("ij,jyx->iyx", matrix, np.stack([flared, y])) + (room - 1) / 2
     places += 2.5 * np.stack([_clouds(rng, room, room) for _ in range(2)])
     from_x, from_y = places.astype(np.float32)
     return np.asarray(cv2.remap(canvas, from_x, from_y, cv2.INTER_LINEAR), np.float32)
@@ -261,6 +329,7 @@ def _lit(garment: Picture, rng: Random) -> Picture:
     y, x = np.mgrid[:height, :width] / max(height, width) - 0.5
     shade = shade * (1 + rng.normal(0, 0.25) * x + rng.normal(0, 0.25) * y)
     shade += abs(rng.normal(0, 0.05)) * _clouds(rng, height, width, n=7)
+    shade += abs(rng.normal(0, 0.05)) * _clouds(rng, height, width, n=28)
     if rng.random() < 0.3:
         shade += rng.uniform(-0.5, 0.5) * _print(height, width, rng)
     inside = garment > _BACKGROUND
@@ -336,9 +405,12 @@ def _each(
 
 
 def _enlarged(image: NDArray[np.uint8]) -> Picture:
-    size = (_SIDE, _SIDE)
-    large = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-    return np.asarray(large.clip(0, 255), np.float32)
+    """Return an image three times as large, with sharp edges."""
+    size, inside = (_SIDE, _SIDE), (image > _BACKGROUND).astype(np.float32)
+    outline = cv2.resize(inside, size, interpolation=cv2.INTER_CUBIC)
+    light = cv2.resize(image * inside, size, interpolation=cv2.INTER_CUBIC)
+    shade = (light / np.maximum(outline, 0.5)).clip(_BACKGROUND + 2, 255)
+    return np.where(outline > 0.5, shade, 0).astype(np.float32)
 
 
 def _resized(garment: Picture, width: float, height: float) -> Picture:
@@ -390,6 +462,12 @@ def _clouds(rng: Random, height: int, width: int, *, n: int = 6) -> Picture:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
-def _shrunk(garment: Picture) -> NDArray[np.uint8]:
+def _shrunk(garment: Picture, rng: Random) -> NDArray[np.uint8]:
+    """Return a garment as `images.prepare` would, with what it lost when enlarged made up for."""
     trimmed = _trimmed(garment)
-    return images.fitted(trimmed, trimmed > _BACKGROUND)
+    inside = trimmed > _BACKGROUND
+    near = cv2.GaussianBlur(trimmed, (0, 0), 3) / np.maximum(
+        cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 3), 1e-3
+    )
+    sharp = (trimmed + rng.uniform(0, 1.5) * (trimmed - near)).clip(_BACKGROUND + 2, 255)
+    return images.fitted(np.where(inside, sharp, 0), inside)

@@ -57,7 +57,7 @@ def test_added_keeps_what_was_there_and_repeats(sketches):
     one, two = (imitations.added(sketches, seed=3) for _ in range(2))
     other = imitations.added(sketches, seed=4)
     n = len(sketches.train.labels)
-    assert len(one.train.labels) == 2 * n + n // 5
+    assert len(one.train.labels) == 2 * n + n // 4
     assert (one.train.images[:n] == sketches.train.images).all()
     assert (one.train.labels[: 2 * n] == np.tile(sketches.train.labels, 2)).all()
     assert (one.train.labels[2 * n :] == NONE).all()
