@@ -56,15 +56,6 @@ class Prepared(NamedTuple):
     garment: NDArray[np.uint8]
     image: NDArray[np.uint8]
 
-    @property
-    def views(self) -> NDArray[np.uint8]:
-        """What is asked about, shape (n, 28, 28): of a photo also mirrored and narrower images.
-
-        On a floor garments lie wider than on the models of a catalogue.
-        """
-        came_prepared = self.garment is self.image
-        return self.image[np.newaxis] if came_prepared else _views(self.image)
-
 
 def read(source: str | Path | bytes, *, max_pixels: int = 50_000_000) -> Photo:
     """Return a photo, whatever its format, orientation and colours.
@@ -203,17 +194,6 @@ def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return image
 
 
-def _views(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image, the same 0.85 times as wide, and both mirrored."""
-    width, side = round(0.85 * IMAGE_SHAPE[1]), IMAGE_SHAPE[0]
-    narrow, left = np.zeros_like(image), (IMAGE_SHAPE[1] - width) // 2
-    narrow[:, left : left + width] = cv2.resize(
-        image, (width, side), interpolation=cv2.INTER_LINEAR
-    )
-    both = np.stack([image, narrow])
-    return np.concatenate([both, both[..., ::-1]])
-
-
 def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels or max(size) > 20_000:
@@ -243,7 +223,7 @@ def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
         return np.ones(mask.shape, bool)
     cv2.setRNGSeed(0)  # it begins with clusters that are drawn
     state = np.zeros((2, 1, 65))
-    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # its distances are more like those one sees
     no_box = (0, 0, 0, 0)
-    cv2.grabCut(bgr, mask, no_box, state[0], state[1], 5, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(lab, mask, no_box, state[0], state[1], 5, cv2.GC_INIT_WITH_MASK)
     return np.isin(mask, [cv2.GC_FGD, cv2.GC_PR_FGD])

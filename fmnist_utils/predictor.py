@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,31 +149,7 @@ class Predictor:
             If it is no image, a damaged or too large one.
         """
         prepared = images.prepare(images.read(source))
-        return prepared, self.merged(self.predict(prepared.views), [len(prepared.views)])
-
-    def merged(self, answers: Answers, sizes: Sequence[int]) -> Answers:
-        """Return one answer to each group of views of the same thing: the mean of theirs.
-
-        Parameters
-        ----------
-        answers : Answers
-            To the views of one thing after those of another.
-        sizes : sequence of int
-            How many views there are of each.
-        """
-        starts = np.cumsum([0, *sizes[:-1]])
-
-        def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-            counts = np.reshape(sizes, (-1,) + (1,) * (values.ndim - 1))
-            return np.asarray(np.add.reduceat(values, starts) / counts, np.float32)
-
-        familiarity = mean(answers.familiarity)
-        return Answers(
-            probabilities=mean(answers.probabilities),
-            familiarity=familiarity,
-            known=familiarity >= self.card["familiarity_threshold"],
-            embedding=mean(answers.embedding),
-        )
+        return prepared, self.predict(prepared.image[None])
 
     def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
         """Return where in each image something speaks for a class: Grad-CAM of the last features.

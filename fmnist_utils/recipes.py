@@ -162,6 +162,18 @@ _FAST = Recipe(
     precision="auto",
 )
 
+# Notebook 07: a small network that ImageNet has seen, trained on as a whole.
+_TRANSFER = dataclasses.replace(
+    _FAST,
+    model="transfer",
+    options={"backbone": "MobileNet", "alpha": 0.25},
+    epochs=24,
+    batch_size=128,
+    learning_rate=0.02,
+    weight_decay=0.0,
+    precision="float32",
+)
+
 RECIPES = types.MappingProxyType(
     {
         # Notebook 02.
@@ -192,17 +204,7 @@ RECIPES = types.MappingProxyType(
             epochs=20,
             augmentation={"shift": 2, "flip": "random", "erase": 8},
         ),
-        # Notebook 07: a small network that ImageNet has seen, trained on as a whole.
-        "transfer": dataclasses.replace(
-            _FAST,
-            model="transfer",
-            options={"backbone": "MobileNet", "alpha": 0.25},
-            epochs=24,
-            batch_size=128,
-            learning_rate=0.02,
-            weight_decay=0.0,
-            precision="float32",
-        ),
+        "transfer": _TRANSFER,
         # Notebook 10: minutes.
         "fast": _FAST,
         # Notebook 10: at most 100,000 parameters.
@@ -217,6 +219,20 @@ RECIPES = types.MappingProxyType(
             ema=0.995,
             augmentation={"shift": 2, "flip": "alternating", "erase": 10},
             train_size=60_000,
+        ),
+        # Notebook 11: for real photos; this one comes with the package.
+        "photo": dataclasses.replace(
+            _TRANSFER,
+            epochs=16,
+            selection=0.5,
+            augmentation={
+                "shift": 2,
+                "flip": "alternating",
+                "erase": 6,
+                "rotate": 6,
+                "zoom": 0.08,
+            },
+            imitations=True,
         ),
     }
 )
@@ -233,6 +249,7 @@ TAUGHT_IN = types.MappingProxyType(
         "fast": "10_fast_and_accurate",
         "small": "10_fast_and_accurate",
         "accurate": "10_fast_and_accurate",
+        "photo": "11_deployment",
     }
 )
 

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -77,10 +77,9 @@ class _Service:
         except BadInputError as error:
             raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
 
-    async def answered(self, views: Sequence[NDArray[np.uint8]]) -> Answers:
-        """Return the answer to each thing of which there are views, and count them."""
-        seen = await self.batcher.predict(np.concatenate(views))
-        answers = self.predictor.merged(seen, [len(group) for group in views])
+    async def answered(self, pictures: NDArray[np.uint8]) -> Answers:
+        """Return the answers to images, and count them."""
+        answers = await self.batcher.predict(pictures)
         for name in answers.names():
             self.metrics.answers.labels(name).inc()
         return answers
@@ -246,13 +245,12 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
     ) -> Response:
         """Say what garment is on each photo, or each array of 28x28 pixels (0 is background)."""
         if request.headers.get("content-type", "").startswith("application/json"):
-            pictures = await service.pixels(request)
-            views, names, made = list(pictures[:, np.newaxis]), None, None
+            pictures, names, made = await service.pixels(request), None, None
         else:
             uploads = await service.uploads(request)
             made = await asyncio.gather(*(service.prepared(upload) for upload in uploads))
-            views, names = [m.views for m in made], [u.name for u in uploads]
-        answers = await service.answered(views)
+            pictures, names = np.stack([m.image for m in made]), [u.name for u in uploads]
+        answers = await service.answered(pictures)
         content = _described(answers, top)
         for i, line in enumerate(content):
             if names:
@@ -271,12 +269,11 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
         """Draw where on the 28x28 image something speaks for a class (Grad-CAM)."""
         if wanted is not None and wanted not in CLASS_NAMES:
             raise unknown("class", wanted, CLASS_NAMES)
-        made = await service.prepared(await service.one_upload(request))
+        picture = (await service.prepared(await service.one_upload(request))).image
         if wanted is None:
-            answers = await service.answered([made.views])
+            answers = await service.answered(picture[None])
             wanted = CLASS_NAMES[int(answers.probabilities[0].argmax())]
-        c = CLASS_NAMES.index(wanted)
-        drawn = await service.in_thread(_explained, predictor, made.image, c)
+        drawn = await service.in_thread(_explained, predictor, picture, CLASS_NAMES.index(wanted))
         return Response(drawn, media_type="image/png", headers={"x-class": wanted})
 
     @app.post("/v1/similar", openapi_extra=_body())
@@ -288,8 +285,8 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
             raise HTTPException(
                 503, "The training images to compare with are not there yet, or not at all."
             )
-        made = await service.prepared(await service.one_upload(request))
-        answers = await service.answered([made.views])
+        picture = (await service.prepared(await service.one_upload(request))).image
+        answers = await service.answered(picture[None])
         found = await service.in_thread(service.catalogue.index.search, answers.embedding, k)
         pictures, labels = service.catalogue.images, service.catalogue.labels
         return {

@@ -1,10 +1,8 @@
-import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fmnist_utils import data, paths
 from fmnist_utils.errors import BadInputError, FailureError
@@ -132,29 +130,3 @@ def test_the_card_tells_what_the_model_is(predictor):
     low, high = predictor.card["accuracy"]["interval"]
     assert low < predictor.card["accuracy"]["test"] < high
     assert predictor.folder == paths.packaged_model_dir()
-
-
-def test_views_are_answered_as_one(predictor):
-    answers = predictor.predict(SKETCHES[:5])
-    merged = predictor.merged(answers, [1, 3, 1])
-    assert len(merged.known) == 3
-    for name in ("probabilities", "familiarity", "embedding"):
-        views, one = getattr(answers, name), getattr(merged, name)
-        np.testing.assert_allclose(one[0], views[0], rtol=1e-6)
-        np.testing.assert_allclose(one[1], views[1:4].mean(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(one[2], views[4], rtol=1e-6)
-    assert (merged.known == (merged.familiarity >= predictor.card["familiarity_threshold"])).all()
-
-
-def test_a_photo_and_its_mirror_image_get_the_same_answer(predictor):
-    garment = np.zeros((56, 56, 4), np.uint8)
-    garment[4:52, 10:26] = (90, 60, 30, 255)
-    garment[4:20, 26:34] = (200, 60, 30, 255)
-    files = []
-    for pixels in (garment, garment[:, ::-1]):
-        buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
-        files.append(predictor.predict_file(buffer.getvalue()))
-    (prepared, one), (_, other) = files
-    assert len(prepared.views) == 4
-    np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4)
