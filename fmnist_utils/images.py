@@ -117,7 +117,9 @@ def find(sources: Iterable[Path]) -> list[Path]:
             files = sorted(
                 file
                 for file in source.rglob("*")
-                if file.suffix.lower() in _SUFFIXES and not file.name.endswith((EXPLAINED, SIMILAR))
+                if file.suffix.lower() in _SUFFIXES
+                and file.is_file()
+                and not file.name.endswith((EXPLAINED, SIMILAR))
             )
             if not files:
                 raise BadInputError(
@@ -163,9 +165,9 @@ def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         Parts smaller than 15 percent of the largest one are specks.
     """
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    n, parts, measured, _ = cv2.connectedComponentsWithStats(opened)
+    _, parts, measured, _ = cv2.connectedComponentsWithStats(opened)
     areas = measured[1:, cv2.CC_STAT_AREA]
-    if n == 1 or areas.sum() < 0.005 * mask.size:
+    if areas.sum() < 0.005 * mask.size:
         return np.ones_like(mask)
     return np.isin(parts, 1 + np.flatnonzero(areas >= 0.15 * areas.max()))
 

@@ -50,8 +50,10 @@ def package(run: store.Run, name: str, folder: Path) -> dict[str, Any]:
     Raises
     ------
     BadInputError
-        If the run was trained on all images.
+        If the run was trained on all images, or on digits.
     """
+    if run.recipe.dataset == "mnist":
+        raise BadInputError("The packaged model is for garments; received the dataset 'mnist'.")
     given = data.load_training(run.recipe.dataset, train_size=run.recipe.train_size)
     if len(given.validation.labels) == 0:
         raise BadInputError(f"Recipe {name} trains on all images: set train_size=55000.")

@@ -78,8 +78,6 @@ class Predictor:
     ----------
     folder : Path, optional
         By default that of the model that comes with the package.
-    threads : int
-        That one prediction computes with.
 
     Raises
     ------
@@ -87,7 +85,7 @@ class Predictor:
         If the folder lacks a file.
     """
 
-    def __init__(self, folder: Path | None = None, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or paths.packaged_model_dir()
         missing = [n for n in ("model.onnx", "card.json") if not (self.folder / n).exists()]
         if missing:
@@ -96,7 +94,7 @@ class Predictor:
                 "again, or name another folder."
             )
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1  # a prediction; a service makes many at a time
         self._session = onnxruntime.InferenceSession(
             self.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
         )
@@ -168,8 +166,18 @@ class Predictor:
         -------
         ndarray of shape (n, 28, 28), float32
             From 0 to 1 in each image; all 0 where nothing speaks for the class.
+
+        Raises
+        ------
+        BadInputError
+            If shapes, dtype or classes do not fit.
         """
         pixels, wanted = _checked(pictures), np.asarray(classes)
+        if wanted.shape != pixels.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
+            raise BadInputError(
+                f"Need {len(pixels)} classes from 0 to {N_CLASSES - 1}, one an image; received "
+                f"{wanted.tolist()}."
+            )
         maps = np.zeros(pixels.shape, np.float32)
         for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
             (evidence,) = self._run(_shifted(pixels, dy, dx), "evidence")

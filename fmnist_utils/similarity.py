@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import faiss
@@ -22,7 +23,7 @@ class Neighbours(NamedTuple):
     Parameters
     ----------
     indices : ndarray of shape (n, k), int64
-        Into what was indexed.
+        Into what was indexed; -1 where a graph leads to no more.
     similarities : ndarray of shape (n, k), float32
         Inner products.
     """
@@ -39,8 +40,8 @@ class Index:
     vectors : array_like of shape (n, d)
         Of length 1 for cosines, see `unit`.
     directions : int, optional
-        Project all vectors on as many principal directions, if they have more numbers: what a
-        query costs is in proportion.
+        Project vectors of more numbers on as many principal directions, at least 1: what a query
+        costs is in proportion.
     exact : bool
         Compare with every vector; otherwise walk a graph of neighbours (HNSW; Malkov and
         Yashunin, arXiv 1603.09320), which for millions is many times faster and misses a few.
@@ -54,7 +55,10 @@ class Index:
         self, vectors: ArrayLike, *, directions: int | None = None, exact: bool = True
     ) -> None:
         rows = _checked(vectors)
-        self._projection = _principal(rows, directions or rows.shape[1])
+        n = rows.shape[1] if directions is None else directions
+        if n < 1:
+            raise BadInputError(f"directions must be at least 1; received {n}.")
+        self._projection = _principal(rows, n)
         projected = rows @ self._projection
         self._index = (faiss.IndexFlatIP if exact else _graph)(projected.shape[1])
         self._index.add(projected)
@@ -148,23 +152,34 @@ def catalogue(predictor: Predictor) -> Catalogue:
         If the images are neither here nor to be downloaded.
     """
     training = data.load_training("fashion_mnist", train_size=60_000).train
-    model = hashlib.sha256((predictor.folder / "model.onnx").read_bytes()).hexdigest()[:12]
-    path = paths.runs_dir() / "embeddings" / f"{model}.npy"
-    if path.exists():
-        embeddings = np.load(path)
-    else:
+    key = hashlib.sha256()
+    for name in ("model.onnx", "card.json"):
+        key.update((predictor.folder / name).read_bytes())
+    path = paths.runs_dir() / "embeddings" / f"{key.hexdigest()[:12]}.npy"
+    shape = (len(training.labels), predictor.predict(training.images[:1]).embedding.shape[1])
+    embeddings = _kept(path, shape)
+    if embeddings is None:
         from fmnist_utils import results  # with Matplotlib, which the service can do without
 
-        embeddings = predictor.predict(training.images).embedding
+        embeddings = predictor.predict(training.images).embedding.astype(np.float16)
         # Kept if there is a place for it; the answers do not need it.
         with (
             contextlib.suppress(FailureError),
             results.replacing(path) as unfinished,
             unfinished.open("wb") as file,
         ):
-            np.save(file, embeddings.astype(np.float16))
+            np.save(file, embeddings)
     index = Index(embeddings, directions=_DIRECTIONS)
     return Catalogue(index, training.images, training.labels)
+
+
+def _kept(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
+    """Return embeddings from a file, or None if it is missing, damaged or of another make."""
+    try:
+        embeddings: NDArray[np.float16] = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return embeddings if embeddings.shape == shape else None
 
 
 def retrieval(
@@ -175,7 +190,7 @@ def retrieval(
     Parameters
     ----------
     index : Index
-        Exact, or the average precision is of what the graph finds.
+        What a graph does not find counts as missed.
     labels : array_like of shape (n,), integer
         Of what was indexed.
     queries : array_like of shape (m, d)
@@ -191,15 +206,27 @@ def retrieval(
         ``map``, the mean over queries of the average precision over the whole ranking;
         ``precision_at_k``, the share of the first k of the query's class; ``recall_at_k``, the
         share of queries with at least one of their class among the first k.
+
+    Raises
+    ------
+    BadInputError
+        If there are no queries, or labels or k do not fit the index.
     """
     classes, wanted, vectors = np.asarray(labels), np.asarray(query_labels), np.asarray(queries)
+    if len(vectors) == 0 or len(classes) != len(index) or not 1 <= k <= len(index):
+        raise BadInputError(
+            f"Need queries, a label for each of {len(index):,} vectors and k from 1 to that; received "
+            f"{len(vectors):,} queries, {len(classes):,} labels and k = {k}."
+        )
     ranks = np.arange(1, len(index) + 1)
     average, precision, recall = [], [], []
     for start in range(0, len(vectors), 100):
         found = index.search(vectors[start : start + 100], len(index)).indices
-        right = classes[found] == wanted[start : start + 100, np.newaxis]
+        asked = wanted[start : start + 100, np.newaxis]
+        right = (found >= 0) & (classes[found] == asked)
         so_far = right.cumsum(axis=1) / ranks
-        average.append((so_far * right).sum(axis=1) / np.maximum(right.sum(axis=1), 1))
+        relevant = np.maximum((classes == asked).sum(axis=1), 1)
+        average.append((so_far * right).sum(axis=1) / relevant)
         precision.append(right[:, :k].mean(axis=1))
         recall.append(right[:, :k].any(axis=1))
     return {

@@ -1,11 +1,13 @@
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fmnist_utils import data, packaging, photos, recipes, store
-from fmnist_utils.errors import FailureError
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.predictor import Predictor
 
 
@@ -44,7 +46,15 @@ def test_a_package_answers_as_its_run_does(run, tmp_path):
     right = answers.probabilities.argmax(axis=1) == test.labels
     assert card["accuracy"]["test"] == pytest.approx(right.mean())
     validation = packaging.data.load_training().validation
-    assert predictor.predict(validation.images).known.mean() >= 0.95
+    familiarity = predictor.predict(validation.images).familiarity
+    photographed = [
+        predictor.predict_file(photo.path)[1].familiarity[0]
+        for photo in packaging.photos.load("tuning")
+        if photo.folder == "dress"
+    ]
+    assert card["familiarity_threshold"] == pytest.approx(
+        min(np.quantile(familiarity, 0.04), np.quantile(photographed, 0.12))
+    )
 
 
 def test_calibration_makes_probabilities_fit_better(run, tmp_path):
@@ -70,3 +80,16 @@ def test_an_older_package_stays_where_a_new_one_fails(run, tmp_path, monkeypatch
     with pytest.raises(FailureError, match="no photos"):
         packaging.package(run, "newer", tmp_path / "model")
     assert Predictor(tmp_path / "model").card["name"] == "older"
+
+
+def test_digits_and_runs_without_validation_images_are_refused(run, tmp_path, monkeypatch):
+    digits = SimpleNamespace(recipe=recipes.override(run.recipe, dataset="mnist"))
+    with pytest.raises(BadInputError, match="for garments; received the dataset 'mnist'"):
+        packaging.package(digits, "digits", tmp_path / "model")
+    given = packaging.data.load_training()
+    nothing = data.Labelled(given.validation.images[:0], given.validation.labels[:0])
+    without = dataclasses.replace(given, validation=nothing)
+    monkeypatch.setattr(packaging.data, "load_training", lambda *_, **__: without)
+    with pytest.raises(BadInputError, match="set train_size=55000"):
+        packaging.package(run, "all", tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -130,3 +130,9 @@ def test_the_card_tells_what_the_model_is(predictor):
     low, high = predictor.card["accuracy"]["interval"]
     assert low < predictor.card["accuracy"]["test"] < high
     assert predictor.folder == paths.packaged_model_dir()
+
+
+@pytest.mark.parametrize("classes", [[3], [0] * 39 + [10], [0] * 39 + [-1], [0.5] * 40])
+def test_only_the_ten_classes_can_be_explained(predictor, classes):
+    with pytest.raises(BadInputError, match="40 classes from 0 to 9, one an image"):
+        predictor.explain(SKETCHES, classes)

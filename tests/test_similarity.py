@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,10 +8,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
-from fmnist_utils import similarity
+from fmnist_utils import data, similarity
 from fmnist_utils.errors import BadInputError
+from fmnist_utils.predictor import Predictor
 
 RNG = np.random.default_rng(0)
+SKETCHES = data.sketches(10, seed=1).images
 VECTORS = similarity.unit(RNG.normal(size=(500, 16)))
 QUERIES = similarity.unit(RNG.normal(size=(30, 16)))
 
@@ -90,3 +95,75 @@ def test_a_perfect_embedding_retrieves_perfectly():
     index = similarity.Index(np.eye(4)[labels])
     measured = similarity.retrieval(index, labels, np.eye(4), np.arange(4))
     assert set(measured.values()) == {1.0}
+
+
+def test_what_a_graph_does_not_find_counts_as_missed():
+    vectors = similarity.unit(RNG.normal(size=(3_000, 2)))  # a graph of a circle is hard to walk
+    labels = np.zeros(len(vectors), int)
+    graph = similarity.Index(vectors, exact=False)
+    found = graph.search(vectors[:5], len(vectors)).indices
+    measured = similarity.retrieval(graph, labels, vectors[:5], np.zeros(5, int))
+    assert measured["map"] == pytest.approx((found >= 0).mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("asked", [{"queries": 0}, {"labels": 3}, {"k": 0}, {"k": 501}])
+def test_retrieval_needs_queries_and_a_label_a_vector(asked):
+    given = {"queries": 30, "labels": 500, "k": 10, **asked}
+    with pytest.raises(BadInputError, match=rf"received {given['queries']} queries"):
+        similarity.retrieval(
+            similarity.Index(VECTORS),
+            np.zeros(given["labels"], int),
+            QUERIES[: given["queries"]],
+            np.zeros(given["queries"], int),
+            k=given["k"],
+        )
+
+
+def test_at_least_one_direction():
+    with pytest.raises(BadInputError, match="at least 1; received 0"):
+        similarity.Index(VECTORS, directions=0)
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """Return a function that makes the catalogue of a few sketches, and says where it is kept."""
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    sketches = data.load_training("sketches", train_size=200)
+    monkeypatch.setattr(similarity.data, "load_training", lambda *_, **__: sketches)
+
+    def make(folder=None):
+        catalogue = similarity.catalogue(Predictor(folder))
+        found = catalogue.index.search(Predictor(folder).predict(SKETCHES).embedding, 5)
+        return found, set((tmp_path / "runs" / "embeddings").glob("*.npy"))
+
+    return make
+
+
+def test_a_catalogue_that_was_kept_answers_alike(made):
+    first, kept = made()
+    again, still = made()
+    np.testing.assert_array_equal(first.indices, again.indices)
+    np.testing.assert_array_equal(first.similarities, again.similarities)
+    assert kept == still
+    assert len(kept) == 1
+
+
+@pytest.mark.parametrize("content", ["damaged", "narrow"])
+def test_a_kept_catalogue_that_does_not_fit_is_made_anew(made, content):
+    first, (path,) = made()
+    if content == "damaged":
+        path.write_bytes(path.read_bytes()[:300])
+    else:
+        np.save(path, np.zeros((200, 3), np.float16))
+    again, _ = made()
+    np.testing.assert_array_equal(first.indices, again.indices)
+
+
+def test_another_temperature_is_another_catalogue(made, tmp_path):
+    _, kept = made()
+    folder = tmp_path / "model"
+    shutil.copytree(Predictor().folder, folder)
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"temperature": 2 * card["temperature"]}))
+    _, both = made(folder)
+    assert len(both - kept) == 1
