@@ -215,8 +215,8 @@ def retrieval(
     classes, wanted, vectors = np.asarray(labels), np.asarray(query_labels), np.asarray(queries)
     if len(vectors) == 0 or len(classes) != len(index) or not 1 <= k <= len(index):
         raise BadInputError(
-            f"Need queries, a label for each of {len(index):,} vectors and k from 1 to that; received "
-            f"{len(vectors):,} queries, {len(classes):,} labels and k = {k}."
+            f"Need queries, a label for each of {len(index):,} vectors and k from 1 to that; "
+            f"received {len(vectors):,} queries, {len(classes):,} labels and k = {k}."
         )
     ranks = np.arange(1, len(index) + 1)
     average, precision, recall = [], [], []
