@@ -53,14 +53,17 @@ class _Service:
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
         self.predictor, self.limits, self.metrics = predictor, limits, Metrics()
         self.catalogue: Catalogue | None = None
+        self.no_catalogue = "The service was started without training images."
         self.batcher = Batcher(predictor.predict)
         self.threads = ThreadPoolExecutor(os.cpu_count(), "prepare")
 
     async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
         """Make the catalogue of similar images in a thread, or log why there is none."""
+        self.no_catalogue = "The training images are being gathered: ask again in a minute."
         try:
             self.catalogue = await asyncio.to_thread(make_catalogue)
         except Exception as error:  # the service goes on without
+            self.no_catalogue = "The service has no training images; its log tells why."
             LOG.warning(json.dumps({"event": "no similar images", "reason": str(error)}))
 
     async def in_thread(self, do: Callable[..., Any], *given: Any) -> Any:
@@ -282,9 +285,7 @@ def _add_endpoints(app: FastAPI, service: _Service) -> None:
     ) -> dict[str, Any]:
         """Find the training images that are most like the garment on a photo."""
         if service.catalogue is None:
-            raise HTTPException(
-                503, "The training images to compare with are not there yet, or not at all."
-            )
+            raise HTTPException(503, service.no_catalogue)
         picture = (await service.prepared(await service.one_upload(request))).image
         answers = await service.answered(picture[None])
         found = await service.in_thread(service.catalogue.index.search, answers.embedding, k)

@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 import zlib
 from contextlib import closing
 
@@ -107,14 +108,27 @@ def test_the_most_similar_images_have_the_largest_products_of_embeddings(client)
         )
 
 
-def test_without_training_images_similar_says_so():
+def _detail_of_similar(client):
+    answer = post(client, "/v1/similar", PNG)
+    assert answer.status_code == 503
+    return answer.json()["detail"]
+
+
+def test_without_training_images_similar_says_why():
+    asked = threading.Event()
+
     def nothing():
+        assert asked.wait(60)
         raise FailureError("no data")
 
+    with TestClient(serve.create_app(PREDICTOR)) as client:
+        assert "started without" in _detail_of_similar(client)
     with TestClient(serve.create_app(PREDICTOR, make_catalogue=nothing)) as client:
-        answer = post(client, "/v1/similar", PNG)
-        assert answer.status_code == 503
-        assert "not there" in answer.json()["detail"]
+        assert "ask again" in _detail_of_similar(client)
+        asked.set()
+        deadline = time.monotonic() + 60
+        while "its log" not in _detail_of_similar(client):
+            assert time.monotonic() < deadline
 
 
 def test_it_tells_how_it_is(client):
