@@ -356,7 +356,7 @@ def export(
 
 
 @commands.command()
-@click.argument("name", default="fast")
+@click.argument("name", default="photo")
 @SET
 def package(name: str, assignments: tuple[str, ...]) -> None:
     """Make the model that comes with the package anew, from the recipe NAME."""

@@ -27,7 +27,7 @@ _TOPS = _SLEEVED | {CLASS_NAMES.index("T-shirt/top")}
 _TROUSER, _DRESS, _SANDAL = map(CLASS_NAMES.index, ("Trouser", "Dress", "Sandal"))
 # Logarithm of how much wider than on a catalogue's models they lie on a floor, at most; dresses of
 # children are wide.
-_WIDEN = dict.fromkeys(_TOPS, 0.35) | {_TROUSER: 0.3, _DRESS: 0.8}
+_WIDEN = dict.fromkeys(_TOPS, 0.35) | {_TROUSER: 0.3, _DRESS: 0.6}
 
 
 def added(training: data.TrainingData, *, seed: int) -> data.TrainingData:
@@ -74,7 +74,7 @@ def imitate(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uin
         garment = _bounded(_shoes_from_above(image, label, rng))
     elif label in _SHOES and kind < 0.6:
         garment = _bounded(_pair(garment, rng))
-    elif label in _SLEEVED | {_DRESS} and kind < 0.6:
+    elif label in _SLEEVED and kind < 0.6:
         garment = _sleeves_spread(garment, rng)
     elif label == _TROUSER and kind < 0.6:
         garment = _legs_spread(garment, rng)

@@ -23,12 +23,12 @@ from fmnist_utils.predictor import Predictor
 
 # Shares that the threshold of familiarity may turn away: of validation images, of photos of the
 # ten classes among those for tuning.
-_REFUSED_IMAGES, _REFUSED_PHOTOS = 0.04, 0.12
+_REFUSED_IMAGES, _REFUSED_PHOTOS = 0.04, 0.08
 LIMITS = (
     "Sees one garment on a plain background, as grey 28x28 pixels: no colour, no material, no "
-    "size. Trained on catalogue pictures of one shop from 2017, European fashion; worn clothes, "
-    "several garments, strong folds and views from above mislead it. A probability is meant for "
-    "garments of the ten kinds."
+    "size. Trained on catalogue pictures of one shop from 2017, European fashion, never on photos; "
+    "worn clothes, several garments, strong folds and views from above mislead it. A probability "
+    "is meant for garments of the ten kinds."
 )
 
 

@@ -53,7 +53,7 @@ def test_a_package_answers_as_its_run_does(run, tmp_path):
         if photo.folder == "dress"
     ]
     assert card["familiarity_threshold"] == pytest.approx(
-        min(np.quantile(familiarity, 0.04), np.quantile(photographed, 0.12))
+        min(np.quantile(familiarity, 0.04), np.quantile(photographed, 0.08))
     )
 
 
