@@ -23,11 +23,12 @@ class Batcher:
     predict : callable
         From images, uint8 of shape (n, 28, 28), to `predictor.Answers`.
     largest : int
-        Requests a batch.
+        Requests a batch. More would answer none sooner: from a few on, an image costs the same,
+        and while one batch's answers are sent the next is at work.
     """
 
     def __init__(
-        self, predict: Callable[[NDArray[np.uint8]], Answers], *, largest: int = 64
+        self, predict: Callable[[NDArray[np.uint8]], Answers], *, largest: int = 16
     ) -> None:
         self._predict = predict
         self._largest = largest

@@ -207,10 +207,10 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 def _upright(image: Image.Image) -> Photo:
     """Return the first frame as its camera was held, in 8 bits a colour."""
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode.startswith("I"):  # 16 bits of grey
-        turned = Image.fromarray((np.asarray(turned) // 257).astype(np.uint8))
-    rgba = np.asarray(turned.convert("RGBA"))
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # 16 bits of grey
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    rgba = np.asarray(image.convert("RGBA"))
     return Photo(rgba[..., :3], rgba[..., 3] > 127)
 
 

@@ -3,9 +3,9 @@
 import asyncio
 import json
 import logging
+import random
 import re
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         started, status, begun = time.perf_counter(), 500, False
 
         async def numbered(message: Message) -> None:

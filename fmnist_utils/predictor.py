@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +55,21 @@ class Answers:
 
     def names(self) -> list[str]:
         """Return the answer to each image: a class, or `NONE_OF_THE_TEN`."""
-        best = self.probabilities.argmax(axis=1)
         return [
-            CLASS_NAMES[c] if known else NONE_OF_THE_TEN
-            for c, known in zip(best, self.known, strict=True)
+            best[0][0] if known else NONE_OF_THE_TEN
+            for best, known in zip(self.top(1), self.known.tolist(), strict=True)
         ]
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """Return the k likeliest classes of each image with their probabilities, best first."""
         if not 1 <= k <= N_CLASSES:
             raise BadInputError(f"top must lie between 1 and {N_CLASSES}; received {k}.")
-        order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
-        return [
-            [(CLASS_NAMES[c], float(row[c])) for c in best]
-            for row, best in zip(self.probabilities, order, strict=True)
+        # Lists: a service asks about one image at a time, for which arrays would cost more.
+        ranked = [
+            sorted(zip(CLASS_NAMES, row, strict=True), key=itemgetter(1), reverse=True)
+            for row in self.probabilities.tolist()
         ]
+        return [row[:k] for row in ranked]
 
 
 class Predictor:

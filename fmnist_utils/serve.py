@@ -6,6 +6,7 @@ documents (RFC 9457); answers are versioned by their path.
 
 import asyncio
 import base64
+import gc
 import importlib.resources
 import io
 import json
@@ -14,7 +15,7 @@ import math
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, NamedTuple, cast
@@ -40,6 +41,7 @@ from fmnist_utils.predictor import Answers, Predictor
 from fmnist_utils.similarity import Catalogue
 
 _ENLARGED = 10  # times, an image that is shown
+_TINY = 4096  # bytes; to hand an image of 28x28 pixels to a thread takes longer than to read it
 
 
 class _Upload(NamedTuple):
@@ -72,11 +74,16 @@ class _Service:
 
     async def prepared(self, upload: _Upload) -> images.Prepared:
         """Return the steps from an upload to a 28x28 image."""
-        return cast(images.Prepared, await self.in_thread(self._prepare, upload))
+        if len(upload.content) <= _TINY:
+            with suppress(BadInputError):  # whatever is wrong with it, the thread will tell
+                return self._prepare(upload, math.prod(IMAGE_SHAPE))
+        return cast(
+            images.Prepared, await self.in_thread(self._prepare, upload, self.limits.pixels)
+        )
 
-    def _prepare(self, upload: _Upload) -> images.Prepared:
+    def _prepare(self, upload: _Upload, max_pixels: int) -> images.Prepared:
         try:
-            return images.prepare(images.read(upload.content, max_pixels=self.limits.pixels))
+            return images.prepare(images.read(upload.content, max_pixels=max_pixels))
         except BadInputError as error:
             raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
 
@@ -187,6 +194,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what is here stays: to go through it again and again would stop requests
         tasks = [asyncio.create_task(service.batcher.run())]
         if make_catalogue is not None:
             tasks.append(asyncio.create_task(service.gather(make_catalogue)))
