@@ -40,7 +40,7 @@ def fmnist(*arguments: str) -> int:
     ("arguments", "message"),
     [
         (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
-        (["run", "77"], "Unknown notebook number '77': choose one of 01"),
+        (["run", "77"], "Unknown notebook number '77': choose one of 00"),
         (["run", "--publish"], "Only a run with profile full"),
         (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
         (["train", "cnn", "--set", "epoch=3"], "Unknown recipe field 'epoch': choose one of model"),
