@@ -215,8 +215,9 @@ RECIPES = types.MappingProxyType(
         "accurate": dataclasses.replace(
             _FAST,
             options={"filters": [32, 64, 128, 256]},
-            epochs=60,
+            epochs=48,
             ema=0.995,
+            selection=0.5,
             augmentation={"shift": 2, "flip": "alternating", "erase": 10},
             train_size=60_000,
         ),

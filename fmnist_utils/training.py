@@ -362,7 +362,11 @@ def batches(
                 *batch, alpha=mixup, seed=tf.stack([seed, epoch << 32 | number])
             )
         )
-    return stream.prefetch(8)
+    options = tf.data.Options()
+    # Nothing here is tuned, and the thread that would tune holds up the end of the stream: it
+    # looks up only when its pause is over, and its pauses double up to a minute.
+    options.autotune.enabled = False
+    return stream.prefetch(8).with_options(options)
 
 
 def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np.int32]:

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,17 @@ def test_averaged_weights_validate_and_are_kept(sketches: data.TrainingData) -> 
     images, labels = sketches.validation.images, data.one_hot(sketches.validation.labels)
     loss = averaged.model.evaluate(images, labels, verbose=0)[0]
     assert averaged.history["val_loss"].iloc[-1] == pytest.approx(loss, rel=1e-4)
+
+
+def test_a_stream_ends_as_soon_as_it_is_empty(numbered: data.Labelled) -> None:
+    # A thread that tunes tf.data would hold it up until its pause is over, here after 2.5 s.
+    stream = iter(training.batches(numbered, batch_size=len(numbered.images), seed=0))
+    next(stream)
+    time.sleep(1.4)
+    start = time.perf_counter()
+    assert next(stream, None) is None
+    del stream
+    assert time.perf_counter() - start < 0.8
 
 
 def test_augmentation_reaches_the_batches_and_labels_follow(numbered: data.Labelled) -> None:

@@ -160,9 +160,10 @@ def test_training_speed_of_one_network(width: int) -> None:
     }
     path = paths.runs_dir() / "speed.json"
     others = json.loads(path.read_text()) if path.exists() else []
-    path.write_text(
-        json.dumps([row for row in others if row["width"] != width] + [measured], indent=1)
-    )
+    with results.replacing(path) as unfinished:
+        unfinished.write_text(
+            json.dumps([row for row in others if row["width"] != width] + [measured], indent=1)
+        )
     print("\n" + results.markdown_table(results.speed_table([measured])))
 
     ours = rates["ours, mixed_bfloat16" if hardware else "ours, float32"]
