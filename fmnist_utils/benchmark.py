@@ -1,7 +1,8 @@
 """Read the test set: once, at the last epoch, with a recipe that is fixed; never to choose."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,27 +38,29 @@ def read_test(
         Record test-time augmentation as well, as variant ``tta``.
     ensemble : bool
         Record the mean of all seeds' probabilities as well, under the first seed, as variant
-        ``ensemble`` (and ``ensemble_tta``).
+        ``ensemble`` (and ``ensemble_tta``). What is published so keeps each seed's predictions in
+        ``figures/predictions``, and a seed that is there already is not trained again.
     publish : bool
         Record into the committed results instead of the runs folder.
     """
     test = data.load_test(recipe.dataset)
-    kinds = {None: False, "tta": True} if tta else {None: False}
+    kinds = {None: "plain", "tta": "tta"} if tta else {None: "plain"}
     sums = {kind: np.zeros((len(test.labels), N_CLASSES)) for kind in kinds}
-    runs = []
+    read = []
     for seed in seeds:
-        runs.append(store.get_or_train(recipes.override(recipe, seed=seed)))
-        for kind, mirrored in kinds.items():
-            probabilities = runs[-1].predict(test.images, tta=mirrored)
+        one = recipes.override(recipe, seed=seed)
+        read.append(_predictions(one, test.images, kinds.values(), kept=publish and ensemble))
+        for kind, of_kind in kinds.items():
+            probabilities = read[-1].probabilities[of_kind]
             sums[kind] += probabilities
             what = _Reading(name, recipe, _joined(variant, kind), publish)
-            what.record(test.labels, probabilities, seed, runs[-1:])
+            what.record(test.labels, probabilities, seed, read[-1:])
     if ensemble:
         for kind, total in sums.items():
             what = _Reading(name, recipe, _joined(variant, "ensemble", kind), publish)
-            what.record(test.labels, total / len(runs), seeds[0], runs)
+            what.record(test.labels, total / len(read), seeds[0], read)
     print(f"{len(seeds)} seeds together, class by class:")
-    print(evaluation.class_report(test.labels, sums[None] / len(runs)).round(4).to_string())
+    print(evaluation.class_report(test.labels, sums[None] / len(read)).round(4).to_string())
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class _Reading:
         labels: NDArray[np.int64],
         probabilities: NDArray[np.floating],
         seed: int,
-        runs: Sequence[store.Run],
+        read: Sequence["_Predictions"],
     ) -> None:
         """Print one reading and add it to the results; the sketches' are recorded nowhere."""
         metrics = evaluation.metrics(labels, probabilities)
@@ -101,10 +104,49 @@ class _Reading:
             ),
             metrics,
             seed=seed,
-            parameters=sum(run.metrics["parameters"] for run in runs),
-            train_seconds=sum(run.metrics["train_seconds"] for run in runs),
+            parameters=sum(one.parameters for one in read),
+            train_seconds=sum(one.train_seconds for one in read),
         )
 
 
 def _joined(*names: str | None) -> str | None:
     return "_".join(name for name in names if name) or None
+
+
+@dataclass(frozen=True)
+class _Predictions:
+    """What one network says of the test images: ``plain``, and ``tta`` with their mirror images."""
+
+    probabilities: dict[str, NDArray[np.float32]]
+    parameters: int
+    train_seconds: float
+
+
+def _predictions(
+    recipe: Recipe, images: NDArray[np.uint8], names: Iterable[str], *, kept: bool
+) -> _Predictions:
+    """Return a recipe's predictions of some names, training it first if need be.
+
+    With `kept` they are put into ``figures/predictions``, in half precision, and taken from there:
+    an ensemble of networks that took hours each can then grow after their runs are gone.
+    """
+    path = paths.published_figures_dir() / "predictions" / f"{store.key(recipe)}.npz"
+    if not (kept and path.exists()):
+        run = store.get_or_train(recipe)
+        names = _NAMES if kept else names
+        found = {name: run.predict(images, tta=name == "tta") for name in names}
+        measured = {name: run.metrics[name] for name in ("parameters", "train_seconds")}
+        if not kept:
+            return _Predictions(found, **measured)
+        halves: Mapping[str, Any] = {name: p.astype(np.float16) for name, p in found.items()}
+        with results.replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, **halves, **measured)
+    with np.load(path) as file:
+        return _Predictions(
+            {name: file[name].astype(np.float32) for name in _NAMES},
+            parameters=int(file["parameters"]),
+            train_seconds=float(file["train_seconds"]),
+        )
+
+
+_NAMES = ("plain", "tta")

@@ -239,7 +239,7 @@ def parity(
     """
     exported = load(path)
     theirs = np.concatenate([exported(images[i : i + 500]) for i in range(0, len(images), 500)])
-    ours = model.predict(images, batch_size=500, verbose=0)
+    ours = models.predict(model, images)
     answers, exported_answers = ours.argmax(axis=1), theirs.argmax(axis=1)
     return Parity(
         largest_difference=float(np.abs(ours - theirs).max()),

@@ -72,7 +72,7 @@ class Run:
         if tta:
             both = [self.predict(images), self.predict(images[:, :, ::-1])]
             return np.asarray(np.mean(both, axis=0))
-        return np.asarray(self.model.predict(images, batch_size=500, verbose=0))
+        return models.predict(self.model, images)
 
 
 def key(recipe: Recipe) -> str:

@@ -193,7 +193,7 @@ def update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
 
 
 def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]:
-    probabilities = model.predict(validation.images, batch_size=500, verbose=0)
+    probabilities = models.predict(model, validation.images)
     loss = model.loss(data.one_hot(validation.labels), probabilities)
     right = probabilities.argmax(axis=1) == validation.labels
     return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
@@ -362,11 +362,7 @@ def batches(
                 *batch, alpha=mixup, seed=tf.stack([seed, epoch << 32 | number])
             )
         )
-    options = tf.data.Options()
-    # Nothing here is tuned, and the thread that would tune holds up the end of the stream: it
-    # looks up only when its pause is over, and its pauses double up to a minute.
-    options.autotune.enabled = False
-    return stream.prefetch(8).with_options(options)
+    return models.untuned(stream.prefetch(8))
 
 
 def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np.int32]:

@@ -98,7 +98,8 @@ def _contenders(width: int) -> Iterator[tuple[str, Update]]:
     yield "Keras float32", _keras(width, precision="float32", **stock)
     yield "Keras mixed_bfloat16", _keras(width, precision="mixed_bfloat16", **stock)
     yield f"ours, {ours}, pooling last", _keras(width, precision=ours, pool_first=False)
-    yield f"ours, {ours}", _keras(width, precision=ours)
+    for precision in ("float32", "mixed_bfloat16"):
+        yield f"ours, {precision}", _keras(width, precision=precision)
     try:
         yield "PyTorch float32", _torch(width, bfloat16=False)
         yield "PyTorch bfloat16", _torch(width, bfloat16=True)
