@@ -7,6 +7,7 @@ from typing import Any
 import joblib
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import models, paths
@@ -77,5 +78,6 @@ def _pooled(
         network.inputs, {name: means(network.get_layer(name).output) for name in layers}
     )
     start = time.perf_counter()
-    found = part.predict(images, batch_size=250, verbose=0)
+    stream = tf.data.Dataset.from_tensor_slices(images).batch(250)
+    found = part.predict(models.untuned(stream), verbose=0)
     return found, time.perf_counter() - start
