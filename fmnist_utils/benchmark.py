@@ -55,7 +55,7 @@ def read_test(
             sums[kind] += probabilities
             what = _Reading(name, recipe, _joined(variant, kind), publish)
             what.record(test.labels, probabilities, seed, read[-1:])
-    if ensemble:
+    if ensemble and len(read) > 1:
         for kind, total in sums.items():
             what = _Reading(name, recipe, _joined(variant, "ensemble", kind), publish)
             what.record(test.labels, total / len(read), seeds[0], read)
