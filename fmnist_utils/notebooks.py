@@ -72,8 +72,8 @@ def run(
 ) -> Path:
     """Execute notebooks into a folder, with an index page; the sources stay as they are.
 
-    A notebook that already lies there, made from the same source, package and parameters, is not
-    run again: an interrupted series goes on where it stopped.
+    A notebook that already lies there, made from the same code, package, parameters and test
+    results, is not run again: an interrupted series goes on where it stopped.
 
     Parameters
     ----------
@@ -170,11 +170,20 @@ def _read_report(output: Path) -> dict[str, dict[str, Any]]:
 
 
 def _fingerprint(path: Path, values: Mapping[str, Any]) -> str:
-    """Return a hash of what a notebook's outputs follow from: its code, the package, its values."""
+    """Return a hash of what a notebook's outputs follow from.
+
+    That is its code, the package, its parameters and the test results that it tells of.
+    """
     cells = nbformat.read(path, as_version=4).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     digest = hashlib.sha256(json.dumps(code).encode())
     digest.update(json.dumps(values, sort_keys=True).encode())
+    told = [
+        row
+        for row in results.read(paths.published_results())
+        if (row["notebook"], row["split"]) == (path.stem, "test")
+    ]
+    digest.update(json.dumps(told, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(module.read_bytes())
     return digest.hexdigest()

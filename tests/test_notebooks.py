@@ -58,9 +58,14 @@ def test_run_then_resume_then_fail(series: Path, capsys: pytest.CaptureFixture[s
     report = json.loads((folder / "report.json").read_text())
     assert all(entry["seconds"] > 0 and entry["peak_gib"] > 0 for entry in report.values())
 
-    # The same again has nothing to do; other parameters have, and a failure names its cell.
+    # The same again has nothing to do; other test results or parameters have; a failure says where.
     notebooks.run(profile="smoke", output=series / "out")
     assert capsys.readouterr().out.count("unchanged") == 2
+    told = [{"notebook": "02_second", "split": "test"}]
+    paths.published_results().parent.mkdir()
+    paths.published_results().write_text(json.dumps(told))
+    notebooks.run(profile="smoke", output=series / "out")
+    assert capsys.readouterr().out.count("unchanged") == 1
     with pytest.raises(FailureError, match=r"(?s)02_second, cell \d.*AssertionError: told to fail"):
         notebooks.run(["2"], profile="smoke", parameters={"fail": "True"}, output=series / "out")
     assert (folder / "failed_02_second.ipynb").exists()
