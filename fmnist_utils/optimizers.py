@@ -14,7 +14,8 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
     orthogonal matrix, so that a step moves the kernel as far along directions that the gradient
     rarely shows as along those that it always shows. The kernel is then scaled back to a fixed
     norm, as its scale means nothing before a normalisation, and the learning rate is the share of
-    that norm that a step moves. All other weights (scales, offsets, dense layers, convolutions
+    that norm that a step moves; weight decay, which only scales a kernel, does next to nothing to
+    it. All other weights (scales, offsets, dense layers, convolutions
     with a bias, of a single channel or of each channel by itself) take Nesterov steps (momentum
     0.9) of `others` times the rate.
 
@@ -135,7 +136,8 @@ def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
     Parameters
     ----------
     matrix : tensor of shape (m, n), float32
-        Its singular values, whatever they are, become values between 0.7 and 1.2.
+        Its singular values become values between 0.68 and 1.21; those below about 0.004 of its
+        (Frobenius) norm stay smaller.
     steps : int
         Of the Newton-Schulz iteration, whose polynomial is tuned to rise steeply at zero.
     """

@@ -70,7 +70,8 @@ class Recipe:
         first rises from a tenth over a quarter of the updates (Smith and Topin, arXiv 1708.07120).
     weight_decay : float
         Share of each kernel that an update takes off, times the learning rate (decoupled;
-        Loshchilov and Hutter, arXiv 1711.05101).
+        Loshchilov and Hutter, arXiv 1711.05101). Under ``muon`` it shrinks only the kernels that
+        are not scaled back to their norm.
     layer_decay : float
         Factor from each layer's learning rate to that of the layer before it; only with ``adam``,
         see `fmnist_utils.optimizers.LayerwiseAdam`.

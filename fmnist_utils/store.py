@@ -95,13 +95,19 @@ def find(recipe: Recipe) -> Run | None:
     Raises
     ------
     FailureError
-        If its folder is there but lacks a file.
+        If its folder is there but lacks a file, or holds another recipe.
     """
     for folder in paths.runs_dir().glob(f"*-{key(recipe)}"):
         missing = [name for name in _FILES if not (folder / name).exists()]
         if missing:
             raise FailureError(
                 f"Run {folder} lacks {', '.join(missing)}: delete the folder to train it again."
+            )
+        # The key leaves out what is a field's default, so a changed default keeps it.
+        if Run(folder).recipe != Recipe.from_json(recipe.to_json()):
+            raise FailureError(
+                f"Run {folder} was trained when a recipe's defaults were others: delete the folder "
+                "to train it again."
             )
         return Run(folder)
     return None

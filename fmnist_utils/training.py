@@ -385,10 +385,17 @@ def _save(folder: Path, model: keras.Model, state: _State) -> None:
     model.save_weights(unfinished)
     with h5py.File(unfinished, "a") as file:
         file["difficulty"] = state.difficulty
+        for number, variable in enumerate(_random_states(model)):
+            file[f"random_state/{number}"] = variable.numpy()
         file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
     unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
     for path in older:
         path.unlink()
+
+
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """Return where the dropout layers' random numbers stand, which are no weights to Keras."""
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
 
 
 def _restore(folder: Path, model: keras.Model, state: _State) -> None:
@@ -398,11 +405,14 @@ def _restore(folder: Path, model: keras.Model, state: _State) -> None:
         try:
             with h5py.File(path) as file:
                 difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
+                states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
             model.load_weights(path)
         except (OSError, KeyError, ValueError) as error:
             print(f"Saved state {path.name} cannot be read ({error}); starting from an older one.")
             path.unlink()
             continue
+        for variable, value in zip(_random_states(model), states, strict=True):
+            variable.assign(value)
         state.difficulty, state.rows = difficulty, rows
         return
 

@@ -59,6 +59,15 @@ def test_key_follows_recipe_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
     assert store.key(RECIPE) != key
 
 
+def test_a_run_of_other_defaults_is_not_taken_for_the_recipe() -> None:
+    run = store.get_or_train(RECIPE, verbose=False)
+    assert store.find(recipes.override(RECIPE, selection=1, options={"units": (8,)})) is not None
+    was = recipes.override(RECIPE, batch_size=2 * RECIPE.batch_size)
+    (run.folder / "recipe.json").write_text(was.to_json())
+    with pytest.raises(FailureError, match=f"{run.folder.name} was trained when a recipe's def"):
+        store.find(RECIPE)
+
+
 def test_unwritable_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "file" / "runs"))

@@ -157,7 +157,12 @@ def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     [
         {"optimizer": "adam", "schedule": "cosine", "selection": 0.5},
         {"optimizer": "sgd", "augmentation": {"shift": 2, "flip": "alternating", "erase": 8}},
-        {"optimizer": "muon", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
+        {"model": "cnn", "options": {"filters": [[4]], "units": [8], "dense_dropout": 0.5}},
+        {
+            "model": "residual",
+            "options": {"filters": [2, 2, 4, 4]},
+            **{"optimizer": "muon", "schedule": "one_cycle", "ema": 0.9, "weight_decay": 0.01},
+        },
     ],
 )
 def test_interrupted_training_comes_to_the_same(
@@ -217,6 +222,15 @@ def test_one_cycle_rises_for_a_quarter_and_ends_at_zero() -> None:
     assert rates[40] == pytest.approx(0, abs=1e-9)
     assert (np.diff(rates)[:10] > 0).all()
     assert (np.diff(rates)[10:] < 0).all()
+
+
+def test_a_schedule_ends_with_the_updates_of_a_selection() -> None:
+    recipe = recipes.override(
+        RECIPE, schedule="one_cycle", epochs=4, batch_size=100, selection=1 / 3
+    )
+    rate = training.compiled_model(recipe, n_images=1_000).optimizer._learning_rate
+    assert float(rate(21)) > 0
+    assert float(rate(22)) == pytest.approx(0, abs=1e-9)  # ten, then three times four
 
 
 def test_weight_decay_shrinks_kernels_alone() -> None:
