@@ -29,6 +29,7 @@ from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
 
+HARDEST = 0.7  # of what `select` shows; the others are drawn from the rest
 CHECKPOINT_PATTERN = "epoch-*.weights.h5"
 
 
@@ -290,10 +291,10 @@ def select(
     difficulty : ndarray of shape (n,), float32
         Of each image; infinite where it is not known yet.
     share : float
-        Of the images to show. Seven tenths of them are the most difficult, the others are drawn
-        from the rest, so that nothing is forgotten for long. As long as a difficulty is unknown,
-        all are shown. After online batch selection (Loshchilov and Hutter, arXiv 1511.06343) and
-        the proxy filter of airbench96 (Jordan, arXiv 2404.00498).
+        Of the images to show. A share of `HARDEST` of these are the most difficult, the others are
+        drawn from the rest, so that nothing is forgotten for long. As long as a difficulty is
+        unknown, all are shown. After online batch selection (Loshchilov and Hutter, arXiv
+        1511.06343) and the proxy filter of airbench96 (Jordan, arXiv 2404.00498).
     seed, epoch : int
         What is drawn follows from them.
     """
@@ -302,7 +303,7 @@ def select(
         return np.arange(n, dtype=np.int32)
     n_shown = round(share * n)
     by_difficulty = np.argsort(-difficulty, kind="stable")
-    hardest, rest = np.split(by_difficulty, [round(0.7 * n_shown)])
+    hardest, rest = np.split(by_difficulty, [round(HARDEST * n_shown)])
     drawn = np.random.default_rng((seed, epoch)).permutation(rest)[: n_shown - len(hardest)]
     return np.sort(np.concatenate([hardest, drawn])).astype(np.int32)
 
