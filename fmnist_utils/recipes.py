@@ -279,12 +279,17 @@ def get(name: str) -> Recipe:
 
 
 def name_of(recipe: Recipe) -> str:
-    """Return the name of the first recipe with the same network and images, or the model's."""
+    """Return the name of the recipe most like it of the same network and images, or the model's."""
 
     def told_by(one: Recipe) -> tuple[Any, ...]:
         return one.model, one.options, one.imitations
 
-    return next((n for n, r in RECIPES.items() if told_by(r) == told_by(recipe)), recipe.model)
+    def differences(name: str) -> int:
+        named = dataclasses.asdict(RECIPES[name])
+        return sum(named[key] != value for key, value in dataclasses.asdict(recipe).items())
+
+    alike = [name for name, named in RECIPES.items() if told_by(named) == told_by(recipe)]
+    return min(alike, key=differences, default=recipe.model)
 
 
 def override(recipe: Recipe, **changes: Any) -> Recipe:
