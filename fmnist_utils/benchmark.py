@@ -37,7 +37,7 @@ def read_test(
     tta : bool
         Record test-time augmentation as well, as variant ``tta``.
     ensemble : bool
-        Record the mean of all seeds' probabilities as well, under the first seed, as variant
+        Record the mean of all seeds' probabilities as well, under seed 0, as variant
         ``ensemble`` (and ``ensemble_tta``). What is published so keeps each seed's predictions in
         ``figures/predictions``, and a seed that is there already is not trained again.
     publish : bool
@@ -58,7 +58,8 @@ def read_test(
     if ensemble and len(read) > 1:
         for kind, total in sums.items():
             what = _Reading(name, recipe, _joined(variant, "ensemble", kind), publish)
-            what.record(test.labels, total / len(read), seeds[0], read)
+            # Ensembles share networks: two of them would be no two seeds with an interval.
+            what.record(test.labels, total / len(read), 0, read)
     print(f"{len(seeds)} seeds together, class by class:")
     print(evaluation.class_report(test.labels, sums[None] / len(read)).round(4).to_string())
 
@@ -91,7 +92,7 @@ class _Reading:
         )
         if self.recipe.dataset == "sketches":
             return
-        folder = paths.published_figures_dir() if self.publish else paths.figures_dir("full")
+        folder = paths.published_figures_dir() if self.publish else paths.runs_dir()
         results.record(
             folder / "results.json",
             results.Study(
@@ -106,6 +107,7 @@ class _Reading:
             seed=seed,
             parameters=sum(one.parameters for one in read),
             train_seconds=sum(one.train_seconds for one in read),
+            key=store.key(recipes.override(self.recipe, seed=0)),
         )
 
 

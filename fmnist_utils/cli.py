@@ -140,11 +140,14 @@ def evaluate(
         return
     if name.endswith(".csv"):
         raise BadInputError(f"{name} holds predictions: name a folder, --report DIR.")
-    recipe = recipes.override(recipes.get(name), **recipes.parse_changes(assignments))
+    changes = recipes.parse_changes(assignments)
+    recipe = recipes.override(recipes.get(name), **changes)
     chosen = _parse_seeds(seeds)
     lesson.import_tensorflow()
     from fmnist_utils import benchmark
 
+    if "seed" in changes:
+        raise BadInputError(f"The seeds come from --seeds; received --set seed={changes['seed']}.")
     variant = ", ".join(assignments) or None
     benchmark.read_test(
         name, recipe, chosen, variant=variant, tta=tta, ensemble=ensemble, publish=publish

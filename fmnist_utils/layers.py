@@ -12,7 +12,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     mean, variance and scaling as separate passes over the activations, in float32 whatever the
     policy; the fused kernel reads them twice, and takes bfloat16 activations beside float32
     statistics as they are. What the kernel cannot do (another axis than the last, no scale or
-    centre, masks, inputs that are not images) goes Keras's way.
+    centre, masks, renormalisation, statistics of several replicas, float64, inputs that are not
+    images) goes Keras's way.
 
     Parameters
     ----------
@@ -62,6 +63,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             and self.axis in (-1, 3)
             and self.scale
             and self.center
+            and not self.synchronized
+            and not getattr(self, "renorm", False)  # Keras before 3.15 has none
+            and self.compute_dtype != "float64"
         )
 
     def _float32(self, weight: keras.Variable) -> tf.Tensor:

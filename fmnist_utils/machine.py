@@ -13,8 +13,8 @@ def computes_in_bfloat16() -> bool:
     """Return whether the processor has units for matrices of bfloat16 (AMX).
 
     Only Linux on x86-64 is asked; elsewhere the answer is no. Without such units float32 is faster:
-    bfloat16 is emulated, or is computed by AVX512-BF16, where ``make bench`` and notebook 10 saw
-    products of large matrices take half as long again as in float32, and trainings as well.
+    bfloat16 is emulated, or is computed by AVX512-BF16, where notebook 10 saw products of large
+    matrices and trainings alike take longer than in float32.
     """
     return "amx_bf16" in _cpuinfo().get("flags", "").split()
 

@@ -375,7 +375,7 @@ def _foldable(model: keras.Model) -> dict[str, keras.Layer]:
 
     folded = {}
     for norm in model.layers:
-        if not isinstance(norm, layers.BatchNormalization):
+        if not isinstance(norm, layers.BatchNormalization) or norm.axis not in (-1, 3):
             continue
         maker = before(norm)
         if isinstance(maker, layers.MaxPooling2D) and (_affine(norm)[0] >= 0).all():

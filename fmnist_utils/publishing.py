@@ -35,7 +35,7 @@ def publish(names: list[str], output: Path) -> None:
         if (output / "figures" / name).exists():
             shutil.copytree(output / "figures" / name, target / name)
     if (output / "figures" / "results.json").exists():
-        results.merge(output / "figures" / "results.json", target / "results.json")
+        results.merge(output / "figures" / "results.json", target / "results.json", notebooks=names)
     _publish_costs(output)
     stamp()
 

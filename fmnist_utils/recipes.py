@@ -22,6 +22,7 @@ _KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
 }
 _OPTIONS = (Mapping, "a mapping of arguments")
 _SHARES = ("weight_decay", "label_smoothing", "ema")
+_LARGEST_SEED = 2**32 - 1  # what NumPy and Keras take
 _LOWER_BOUNDS = {"epochs": 1, "batch_size": 1, "seed": 0, "train_size": 10}
 
 
@@ -42,6 +43,8 @@ def _check(name: str, kind: Any, value: object) -> None:
         raise BadInputError(f"mixup must be a finite number, 0 or above; received {value!r}.")
     if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
         raise BadInputError(f"{name} must be at least 0 and below 1; received {value!r}.")
+    if name == "seed" and typing.cast(int, value) > _LARGEST_SEED:
+        raise BadInputError(f"seed must be at most {_LARGEST_SEED}; received {value!r}.")
     lowest = _LOWER_BOUNDS.get(name)
     if lowest is not None and typing.cast(int, value) < lowest:
         raise BadInputError(f"{name} must be at least {lowest}; received {value!r}.")
@@ -129,6 +132,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Recipe).items():
             _check(name, kind, getattr(self, name))
+            if kind is float:  # 1 and 1.0 are the same recipe, with the same key
+                object.__setattr__(self, name, float(getattr(self, name)))
         if self.layer_decay != 1 and self.optimizer != "adam":
             raise BadInputError(
                 f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."

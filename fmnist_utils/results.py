@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ def record(
     seed: int,
     parameters: int | None = None,
     train_seconds: float | None = None,
+    key: str | None = None,
 ) -> None:
     """Add one seed's metrics to a ``results.json``; a row grows seed by seed.
 
@@ -111,6 +112,9 @@ def record(
         Of the model.
     train_seconds : float, optional
         Wall-clock seconds of training.
+    key : str, optional
+        Of what was trained, whatever its seed: a row starts anew where it differs, since a recipe
+        that has changed is another recipe of the same name.
 
     Raises
     ------
@@ -125,6 +129,7 @@ def record(
             {
                 **dataclasses.asdict(study),
                 "metric": metric,
+                "key": key,
                 "seeds": [seed],
                 "values": [float(value)],
                 "parameters": parameters,
@@ -136,15 +141,17 @@ def record(
     )
 
 
-def merge(source: Path, target: Path) -> None:
+def merge(source: Path, target: Path, *, notebooks: Sequence[str]) -> None:
     """Add what one ``results.json`` holds to another; of a seed that both have, the added counts.
 
     Parameters
     ----------
     source, target : Path
         The file to read, and the one to change.
+    notebooks : sequence of str
+        Whose rows to add.
     """
-    _add(target, read(source))
+    _add(target, [row for row in read(source) if row["notebook"] in notebooks])
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -279,7 +286,8 @@ def replacing(path: Path) -> Iterator[Path]:
             f"Cannot write {path} ({error}): make room, or choose a folder that can be written."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or never begun
+            unfinished.unlink()
 
 
 def _add(path: Path, added: Sequence[Row]) -> None:
@@ -292,9 +300,9 @@ def _add(path: Path, added: Sequence[Row]) -> None:
 
 
 def _grown(row: Row | None, added: Row) -> Row:
-    """Return the row with the seeds of another added to it."""
+    """Return the row with the seeds of another added to it if they are of one key."""
     measured: dict[int, tuple[float, float | None]] = {}
-    for source in [row, added] if row else [added]:
+    for source in [row, added] if row and row["key"] == added["key"] else [added]:
         pairs = zip(source["values"], source["train_seconds"], strict=True)
         measured |= dict(zip(source["seeds"], pairs, strict=True))
     seeds = sorted(measured)

@@ -10,6 +10,7 @@ epoch shows.
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import augment, data, machine, models, recipes
-from fmnist_utils.errors import BadInputError
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
@@ -72,6 +73,13 @@ def train(
     verbose : bool
         Print one line an epoch.
 
+    Raises
+    ------
+    BadInputError
+        If the schedule needs validation images and there are none.
+    FailureError
+        If the loss stops being a finite number, or a saved state cannot be read at the moment.
+
     Notes
     -----
     ``recipe.deterministic`` switches TensorFlow to deterministic kernels for the rest of the
@@ -104,6 +112,11 @@ def train(
         start = time.perf_counter()
         row = {"epoch": epoch + 1, **_run_epoch(recipe, labelled, epoch, update, state.difficulty)}
         seconds = time.perf_counter() - start
+        if not np.isfinite(row["loss"]):
+            raise FailureError(
+                f"The training diverged: the loss of epoch {epoch + 1} is {row['loss']}. Lower "
+                f"learning_rate, which is {recipe.learning_rate}."
+            )
         if len(validation.images):
             with _averaged(model):
                 row |= _validate(model, validation)
@@ -278,7 +291,10 @@ def dtype_policy(recipe: Recipe) -> str:
 
 def computes_in_bfloat16() -> bool:
     """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
-    return bool(tf.config.list_physical_devices("GPU")) or machine.computes_in_bfloat16()
+    return machine.computes_in_bfloat16() or any(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
+        for gpu in tf.config.list_physical_devices("GPU")
+    )
 
 
 def select(
@@ -301,7 +317,7 @@ def select(
     n = len(difficulty)
     if share == 1 or np.isinf(difficulty).any():
         return np.arange(n, dtype=np.int32)
-    n_shown = round(share * n)
+    n_shown = max(1, round(share * n))
     by_difficulty = np.argsort(-difficulty, kind="stable")
     hardest, rest = np.split(by_difficulty, [round(HARDEST * n_shown)])
     drawn = np.random.default_rng((seed, epoch)).permutation(rest)[: n_shown - len(hardest)]
@@ -407,10 +423,13 @@ def _restore(folder: Path, model: keras.Model, state: _State) -> None:
             with h5py.File(path) as file:
                 difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
                 states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
-            model.load_weights(path)
-        except (OSError, KeyError, ValueError) as error:
-            print(f"Saved state {path.name} cannot be read ({error}); starting from an older one.")
-            path.unlink()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
+                model.load_weights(path)
+        except (OSError, KeyError, ValueError, UserWarning) as error:
+            if isinstance(error, OSError) and error.errno:  # the system's, not the content's
+                raise FailureError(f"Cannot read {path} ({error}): try again.") from error
+            print(f"Saved state {path.name} is damaged ({error}) and passed over.")
             continue
         for variable, value in zip(_random_states(model), states, strict=True):
             variable.assign(value)
@@ -421,7 +440,7 @@ def _restore(folder: Path, model: keras.Model, state: _State) -> None:
 def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     # The first epoch shows all images, the others a selection.
-    later = np.ceil(round(recipe.selection * n_images) / recipe.batch_size)
+    later = np.ceil(max(1, round(recipe.selection * n_images)) / recipe.batch_size)
     updates = int(np.ceil(n_images / recipe.batch_size) + (recipe.epochs - 1) * later)
     if recipe.schedule == "step":
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(

@@ -52,6 +52,9 @@ def test_equal_to_keras_in_outputs_and_running_statistics(x, training, momentum)
         ({"center": False}, (2, 6, 5, 3)),
         ({"trainable": False}, (2, 6, 5, 3)),
         ({"epsilon": 0.1}, (2, 6, 5, 3)),
+        ({"dtype": "float64"}, (2, 6, 5, 3)),
+        ({"synchronized": True}, (2, 6, 5, 3)),
+        ({"renorm": True}, (2, 6, 5, 3)),
     ],
 )
 def test_every_other_use_is_as_in_keras(options, shape):

@@ -97,6 +97,14 @@ def test_a_negative_scale_is_not_folded_through_pooling() -> None:
     np.testing.assert_allclose(folded(images), model(images), atol=1e-5)
 
 
+def test_a_normalisation_of_another_axis_is_not_folded() -> None:
+    layers = [keras.layers.Conv2D(5, 2), keras.layers.BatchNormalization(axis=1)]
+    model = keras.Sequential([keras.layers.Input((6, 6, 1)), *layers])
+    x = np.random.default_rng(0).normal(size=(64, 6, 6, 1)).astype(np.float32)
+    model(x, training=True)
+    np.testing.assert_allclose(models.fold_batch_norms(model)(x), model(x), atol=1e-6)
+
+
 def test_what_stands_between_keeps_a_normalisation_from_being_folded() -> None:
     inputs = keras.Input((6, 6, 1))
     seen_twice = keras.layers.Conv2D(2, 3, use_bias=False)(inputs)

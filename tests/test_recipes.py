@@ -39,6 +39,7 @@ def test_unknown_field_names_the_valid_ones() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("seed", 2**32, "seed must be at most 4294967295"),
         ("epochs", 0, "epochs must be at least 1; received 0"),
         ("epochs", "three", "takes a whole number; received 'three'"),
         ("epochs", True, "takes a whole number; received True"),

@@ -34,6 +34,7 @@ def test_a_row_grows_seed_by_seed_whatever_their_order(path: Path) -> None:
     assert set(row) == {
         *("notebook", "recipe", "dataset", "split", "metric", "profile", "seeds", "values"),
         *("mean", "std", "ci95", "parameters", "train_seconds", "variant", "versions", "machine"),
+        "key",
     }
 
 
@@ -43,6 +44,13 @@ def test_measuring_a_seed_again_replaces_it(path: Path) -> None:
     (row,) = results.read(path)
     assert row["values"] == [0.6]
     assert (row["std"], row["ci95"]) == (None, None)
+
+
+def test_a_row_holds_seeds_of_one_recipe_only(path: Path) -> None:
+    for seed, key in [(0, "old"), (1, "old"), (1, "new"), (2, "new")]:
+        results.record(path, STUDY, {"accuracy": 0.9}, seed=seed, key=key)
+    (row,) = results.read(path)
+    assert (row["seeds"], row["key"]) == ([1, 2], "new")
 
 
 def test_rows_are_sorted_and_kept_apart(path: Path) -> None:
@@ -66,7 +74,9 @@ def test_merging_keeps_the_seeds_of_both(tmp_path: Path) -> None:
     results.record(ours, STUDY, {"accuracy": 0.9}, seed=0)
     results.record(ours, STUDY, {"accuracy": 0.8}, seed=1)
     results.record(theirs, STUDY, {"accuracy": 0.85}, seed=1)
-    results.merge(theirs, ours)
+    other = results.Study(**{**vars(STUDY), "notebook": "02_dense"})
+    results.record(theirs, other, {"accuracy": 0.5}, seed=0)
+    results.merge(theirs, ours, notebooks=["03_cnn"])
     (row,) = results.read(ours)
     assert row["values"] == [0.9, 0.85]
 
@@ -94,6 +104,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path) -> None
         raise OSError(28, "No space left on device")
     assert path.read_text() == before
     assert [p.name for p in path.parent.iterdir() if ".lock" not in p.name] == ["results.json"]
+
+
+def test_a_path_below_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FailureError, match="Cannot write"):
+        results.record(tmp_path / "file" / "results.json", STUDY, {"accuracy": 0.9}, seed=0)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8))

@@ -137,24 +137,30 @@ def test_a_key_says_only_what_differs_from_the_defaults() -> None:
     fields = store.key(RECIPE), store.key(recipes.override(RECIPE, ema=0.0, augmentation={}))
     assert len({*fields}) == 1
     assert store.key(recipes.override(RECIPE, augmentation={"shift": 1})) != store.key(RECIPE)
+    whole, real = (recipes.override(RECIPE, learning_rate=rate) for rate in (1, 1.0))
+    assert store.key(whole) == store.key(real)
 
 
 def test_what_was_trained_in_bfloat16_answers_in_float32_where_that_is_emulated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "computes_in_bfloat16", lambda: False)
     network = {"model": "residual", "options": {"filters": [4, 4]}}
-    run = store.get_or_train(
-        recipes.override(RECIPE, **network, precision="mixed_bfloat16"), verbose=False
-    )
+    recipe = recipes.override(RECIPE, **network, epochs=3, precision="auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "computes_in_bfloat16", lambda: True)
+        run = store.get_or_train(recipe, verbose=False)
+    monkeypatch.setattr(training, "computes_in_bfloat16", lambda: False)
     assert json.loads((run.folder / "environment.json").read_text())["precision"] == (
         "mixed_bfloat16"
     )
     assert {layer.compute_dtype for layer in run.model.layers[1:]} == {"float32"}
     in_bfloat16 = keras.models.load_model(run.folder / "model.keras")
     assert "bfloat16" in {layer.compute_dtype for layer in in_bfloat16.layers}
-    images = data.sketches(100, seed=9).images
-    np.testing.assert_allclose(run.predict(images), in_bfloat16(images), atol=0.02)
+    images, labels = data.sketches(2_000, seed=9)
+    ours, theirs = run.predict(images), np.asarray(in_bfloat16(images))
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    accuracies = [(answers.argmax(axis=1) == labels).mean() for answers in (ours, theirs)]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.001)
 
 
 def test_trained_on_everything_there_is_no_score_to_choose_by() -> None:

@@ -3,6 +3,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from fmnist_utils import data, recipes, training
-from fmnist_utils.errors import BadInputError
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.recipes import Recipe
 
 RECIPE = Recipe(
@@ -55,14 +56,14 @@ def test_only_what_is_selected_is_shown(numbered: data.Labelled) -> None:
 
 @given(
     difficulty=hnp.arrays(np.float32, st.integers(10, 60), elements=st.floats(0, 9, width=32)),
-    share=st.floats(0.1, 0.99),
+    share=st.floats(0.01, 0.99),
 )
 def test_the_most_difficult_and_some_others_are_selected(
     difficulty: NDArray[np.float32], share: float
 ) -> None:
     chosen, again = (training.select(difficulty, share, seed=0, epoch=3) for _ in range(2))
     np.testing.assert_array_equal(chosen, again)
-    assert len(chosen) == len(np.unique(chosen)) == round(share * len(difficulty))
+    assert len(chosen) == len(np.unique(chosen)) == max(1, round(share * len(difficulty)))
     n_hardest = round(0.7 * len(chosen))
     hardest, selected = (np.sort(x)[::-1][:n_hardest] for x in (difficulty, difficulty[chosen]))
     np.testing.assert_array_equal(selected, hardest)
@@ -189,7 +190,45 @@ def test_damaged_state_is_passed_over(
     (tmp_path / "epoch-0002.weights.h5").write_bytes(b"cut off")
     trained = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
     assert trained.history["epoch"].tolist() == [1, 2, 3]
-    assert "cannot be read" in capsys.readouterr().out
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_a_state_without_its_optimizer_is_passed_over(
+    sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training.train(
+        recipes.override(RECIPE, epochs=1), sketches, checkpoint_dir=tmp_path, verbose=False
+    )
+    with h5py.File(tmp_path / "epoch-0001.weights.h5", "a") as file:
+        del file["optimizer/vars/1"]
+    trained = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert trained.history["epoch"].tolist() == [1, 2, 3]
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_a_state_that_the_system_does_not_give_is_kept(
+    sketches: data.TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.override(RECIPE, epochs=1)
+    training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+
+    def locked(*_: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    with monkeypatch.context() as patch, pytest.raises(FailureError, match="try again"):
+        patch.setattr(h5py, "File", locked)
+        training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.weights.h5"]
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_a_training_that_diverges_says_so_and_saves_nothing(
+    sketches: data.TrainingData, tmp_path: Path
+) -> None:
+    recipe = recipes.override(RECIPE, optimizer="sgd", learning_rate=1e30)
+    with pytest.raises(FailureError, match=r"diverged: the loss of epoch \d is .* 1e\+30"):
+        training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
