@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist_utils import models, paths, results, training
 
@@ -139,7 +140,7 @@ def _size(width: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_training_speed_of_one_network(width: int) -> None:
+def test_training_speed_of_one_network(width: int, benchmark: BenchmarkFixture) -> None:
     hardware = training.computes_in_bfloat16()
     precision = tf.bfloat16 if hardware else tf.float32
     updates = dict(_contenders(width))
@@ -147,8 +148,12 @@ def test_training_speed_of_one_network(width: int) -> None:
     updates[limit] = _matrix_product(precision)
     for update in updates.values():  # tracing, and the first touch of memory
         update()
-    # In turn, so that whatever else the machine does hits all.
-    rounds = [{name: _rate(update) for name, update in updates.items()} for _ in range(ROUNDS)]
+    rounds: list[dict[str, float]] = []
+
+    def take_turns() -> None:  # so that whatever else the machine does hits all
+        rounds.append({name: _rate(update) for name, update in updates.items()})
+
+    benchmark.pedantic(take_turns, rounds=ROUNDS)
     rates = {name: statistics.median(r[name] for r in rounds) for name in updates}
     gflops = rates.pop(limit) * 2 * 4096**3 / 1e9
     measured = {
