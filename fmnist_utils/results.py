@@ -302,7 +302,7 @@ def _add(path: Path, added: Sequence[Row]) -> None:
 def _grown(row: Row | None, added: Row) -> Row:
     """Return the row with the seeds of another added to it if they are of one key."""
     measured: dict[int, tuple[float, float | None]] = {}
-    for source in [row, added] if row and row["key"] == added["key"] else [added]:
+    for source in [row, added] if row and row.get("key") == added.get("key") else [added]:
         pairs = zip(source["values"], source["train_seconds"], strict=True)
         measured |= dict(zip(source["seeds"], pairs, strict=True))
     seeds = sorted(measured)
