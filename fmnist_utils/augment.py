@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from fmnist_utils.classes import IMAGE_SHAPE, OOD
 from fmnist_utils.errors import BadInputError, unknown
-from fmnist_utils.labels import IMAGE_SHAPE, NONE
 
 Flip = Literal["none", "random", "alternating", "vertical"]
 
@@ -136,9 +136,9 @@ def suited(
     images : ndarray of shape (n, 28, 28), uint8
         The training images.
     labels : ndarray of shape (n,), integer
-        Their classes; `labels.NONE` counts for nothing.
+        Their classes; `classes.OOD` counts for nothing.
     """
-    means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != NONE])]
+    means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != OOD])]
     differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
     across = options.get("flip") in ("random", "alternating")
     return dict(options) | ({"flip": "none"} if across and np.median(differing) > 0.2 else {})

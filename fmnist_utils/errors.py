@@ -1,5 +1,7 @@
 """The two kinds of expected failure; anything else is a bug and keeps its traceback."""
 
+import importlib.metadata
+import re
 from collections.abc import Iterable
 
 
@@ -26,3 +28,27 @@ def unknown(what: str, value: object, valid: Iterable[object]) -> BadInputError:
     return BadInputError(
         f"Unknown {what} {value!r}: choose one of {', '.join(str(name) for name in valid)}."
     )
+
+
+# Libraries whose distributions have other names.
+_DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn"}
+
+
+def not_installed(error: ModuleNotFoundError) -> FailureError | None:
+    """Return the error for a library that one of the package's extras brings, or None.
+
+    Parameters
+    ----------
+    error : ModuleNotFoundError
+        Raised where the library was imported.
+    """
+    library = (error.name or "").partition(".")[0]
+    wanted = re.escape(_DISTRIBUTIONS.get(library, library).replace("_", "-"))
+    for requirement in importlib.metadata.requires("fmnist_utils") or []:
+        found = re.match(rf"{wanted}\b(?!-).*extra == ['\"](\w+)['\"]", requirement, re.IGNORECASE)
+        if found:
+            return FailureError(
+                f"This needs {library}, which is not installed: "
+                f"pip install 'fmnist_utils[{found[1]}]'."
+            )
+    return None

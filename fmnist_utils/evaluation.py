@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
-from fmnist_utils.labels import CLASS_NAMES, N_CLASSES
 
 
 def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:

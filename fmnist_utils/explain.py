@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, unknown
-from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 
 Maps = NDArray[np.float32]
 

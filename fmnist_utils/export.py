@@ -11,9 +11,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_utils import models, results
+from fmnist_utils import models
+from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import FailureError, unknown
-from fmnist_utils.labels import IMAGE_SHAPE
+from fmnist_utils.files import atomic_write
 
 Format = Literal["onnx", "litert"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "litert": ".tflite"}
@@ -99,7 +100,7 @@ def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | N
         raise unknown("suffix of an exported model", path.suffix, kinds)
     check_installed(kinds[path.suffix])
     write = _write_onnx if path.suffix == ".onnx" else _write_litert
-    with tempfile.TemporaryDirectory() as folder, results.replacing(path) as unfinished:
+    with tempfile.TemporaryDirectory() as folder, atomic_write(path) as unfinished:
         written = Path(folder) / f"model{path.suffix}"
         write(model, written, calibration)
         unfinished.write_bytes(written.read_bytes())

@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
+from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError, unknown
-from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.layers import FusedBatchNormalization
 
 

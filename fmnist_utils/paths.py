@@ -38,7 +38,7 @@ def photos_dir() -> Path:
 
 def packaged_model_dir() -> Path:
     """Return the folder of the model that comes with the package."""
-    return _PACKAGE / "model"
+    return _PACKAGE / "photos" / "model"
 
 
 def runs_dir() -> Path:

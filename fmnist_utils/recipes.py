@@ -89,9 +89,9 @@ class Recipe:
     augmentation : mapping
         Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none. Flips
         left to right are left out for digits, see `fmnist_utils.augment.suited`.
-    imitations : bool
-        Also show each image as a photo might, and images of no class, see
-        `fmnist_utils.imitations.added`.
+    synthetic_photos : bool
+        Also show each image as a photo might, and images out of distribution; whoever trains hands
+        them in, see `fmnist_utils.store.get_or_train`.
     mixup : float
         Parameter of the Beta distribution of the weights with which pairs of images, and of
         labels, are mixed (Zhang et al., arXiv 1710.09412); 0 for none.
@@ -121,7 +121,7 @@ class Recipe:
     ema: float = 0.0
     selection: float = 1.0
     augmentation: Mapping[str, Any] = field(default_factory=dict)
-    imitations: bool = False
+    synthetic_photos: bool = False
     mixup: float = 0.0
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False
@@ -138,17 +138,21 @@ class Recipe:
             raise BadInputError(
                 f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."
             )
-        if self.imitations and self.dataset == "mnist":
-            raise BadInputError("imitations are of garments; received the dataset 'mnist'.")
+        if self.synthetic_photos and self.dataset == "mnist":
+            raise BadInputError("synthetic_photos are of garments; received the dataset 'mnist'.")
 
     def to_json(self) -> str:
         """Return the recipe as JSON with sorted keys: equal recipes give equal text."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=2)
+        fields = dataclasses.asdict(self)
+        fields["imitations"] = fields.pop("synthetic_photos")
+        return json.dumps(fields, sort_keys=True, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
         """Return the recipe that `to_json` wrote."""
-        return cls(**json.loads(text))
+        fields = json.loads(text)
+        fields["synthetic_photos"] = fields.pop("imitations", False)
+        return cls(**fields)
 
 
 # What notebook 10 found to pay, with its compact residual network.
@@ -248,7 +252,7 @@ RECIPES = types.MappingProxyType(
                 "rotate": 6,
                 "zoom": 0.08,
             },
-            imitations=True,
+            synthetic_photos=True,
         ),
     }
 )
@@ -287,7 +291,7 @@ def name_of(recipe: Recipe) -> str:
     """Return the name of the recipe most like it of the same network and images, or the model's."""
 
     def told_by(one: Recipe) -> tuple[Any, ...]:
-        return one.model, one.options, one.imitations
+        return one.model, one.options, one.synthetic_photos
 
     def differences(name: str) -> int:
         named = dataclasses.asdict(RECIPES[name])

@@ -1,26 +1,23 @@
-"""Measured results: metrics to JSON, figures to files, the leaderboard."""
+"""Measured results: recorded in ``results.json``, read from it, told as tables."""
 
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import psutil
 from filelock import FileLock
-from matplotlib.figure import Figure
 from scipy import stats
 
-from fmnist_utils import machine
+from fmnist_utils import hardware
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.files import atomic_write
 
 Row = dict[str, Any]
 _VERSIONS = ("tensorflow", "keras", "numpy", "scikit-learn")
@@ -60,7 +57,7 @@ def environment() -> dict[str, dict[str, Any]]:
             **{name: importlib.metadata.version(name) for name in _VERSIONS},
         },
         "machine": {
-            "processor": machine.processor(),
+            "processor": hardware.processor(),
             "cores": psutil.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
             "system": f"{platform.system()} {platform.machine()}",
@@ -250,48 +247,8 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, in one step.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        What to write.
-    path : Path
-        Ends in ``.png`` or ``.svg``; missing folders are made.
-    """
-    # No date, version or random name inside: the same picture is the same file.
-    kind = path.suffix.removeprefix(".")
-    metadata = {"Software": None} if kind == "png" else {"Date": None}
-    with replacing(path) as unfinished, plt.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(unfinished, dpi=110, bbox_inches="tight", format=kind, metadata=metadata)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to, and put it in the place of another once it is complete.
-
-    Raises
-    ------
-    FailureError
-        If it cannot be written; the file at ``path`` is then as it was.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield unfinished
-        unfinished.replace(path)
-    except OSError as error:
-        raise FailureError(
-            f"Cannot write {path} ({error}): make room, or choose a folder that can be written."
-        ) from error
-    finally:
-        with suppress(OSError):  # gone already, or never begun
-            unfinished.unlink()
-
-
 def _add(path: Path, added: Sequence[Row]) -> None:
-    with replacing(path) as unfinished, FileLock(path.with_name(f".{path.name}.lock")):
+    with atomic_write(path) as unfinished, FileLock(path.with_name(f".{path.name}.lock")):
         rows = {_identity(row): row for row in read(path)}
         for row in added:
             rows[_identity(row)] = _grown(rows.get(_identity(row)), row)

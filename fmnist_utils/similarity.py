@@ -1,20 +1,12 @@
 """Which images are alike: nearest neighbours among embeddings, and how good they are."""
 
-import contextlib
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_utils import data, paths
-from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.predictor import Predictor
-
-_DIRECTIONS = 64  # of the embeddings of the training images: a millisecond or two a query
+from fmnist_utils.errors import BadInputError
 
 
 class Neighbours(NamedTuple):
@@ -122,64 +114,6 @@ def _checked(vectors: ArrayLike) -> NDArray[np.float32]:
     if rows.ndim != 2 or len(rows) == 0 or not np.isfinite(rows).all():
         raise BadInputError(f"Need finite vectors of shape (n, d), n > 0; received {rows.shape}.")
     return rows
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The training images, to find similar ones among.
-
-    Parameters
-    ----------
-    index : Index
-        Of their embeddings.
-    images : ndarray of shape (n, 28, 28), uint8
-        0 is background.
-    labels : ndarray of shape (n,), int64
-        Their classes.
-    """
-
-    index: Index
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-
-def catalogue(predictor: Predictor) -> Catalogue:
-    """Return the 60,000 training images, indexed; embeddings are kept for the next time.
-
-    Raises
-    ------
-    FailureError
-        If the images are neither here nor to be downloaded.
-    """
-    training = data.load_training("fashion_mnist", train_size=60_000).train
-    key = hashlib.sha256()
-    for name in ("model.onnx", "card.json"):
-        key.update((predictor.folder / name).read_bytes())
-    path = paths.runs_dir() / "embeddings" / f"{key.hexdigest()[:12]}.npy"
-    shape = (len(training.labels), predictor.predict(training.images[:1]).embedding.shape[1])
-    embeddings = _kept(path, shape)
-    if embeddings is None:
-        from fmnist_utils import results  # with Matplotlib, which the service can do without
-
-        embeddings = predictor.predict(training.images).embedding.astype(np.float16)
-        # Kept if there is a place for it; the answers do not need it.
-        with (
-            contextlib.suppress(FailureError),
-            results.replacing(path) as unfinished,
-            unfinished.open("wb") as file,
-        ):
-            np.save(file, embeddings)
-    index = Index(embeddings, directions=_DIRECTIONS)
-    return Catalogue(index, training.images, training.labels)
-
-
-def _kept(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
-    """Return embeddings from a file, or None if it is missing, damaged or of another make."""
-    try:
-        embeddings: NDArray[np.float16] = np.load(path)
-    except (OSError, ValueError, EOFError):
-        return None
-    return embeddings if embeddings.shape == shape else None
 
 
 def retrieval(

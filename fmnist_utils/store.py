@@ -1,10 +1,10 @@
 """`get_or_train`: load the trained run of a recipe, or train it and keep it."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fmnist_utils import data, evaluation, imitations, models, paths, recipes, results, training
-from fmnist_utils.errors import FailureError
+from fmnist_utils import data, evaluation, models, paths, recipes, results, training
+from fmnist_utils.data.splits import training_split
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.recipes import Recipe
 
 # Part of every run's key: raise it when training changes what a recipe comes to.
@@ -78,8 +79,8 @@ class Run:
 def key(recipe: Recipe) -> str:
     """Return the 12 hex digits that stand for a recipe, its data and the format of runs."""
     # What says nothing new is left out, so that a field added later leaves older keys as they are.
-    default = dataclasses.asdict(Recipe(model=recipe.model))
-    fields = dataclasses.asdict(recipe).items()
+    default = json.loads(Recipe(model=recipe.model).to_json())
+    fields = json.loads(recipe.to_json()).items()
     identity = {
         "format": FORMAT,
         "model": recipe.model,
@@ -113,7 +114,10 @@ def find(recipe: Recipe) -> Run | None:
     return None
 
 
-def get_or_train(recipe: Recipe, *, verbose: bool = True) -> Run:
+ExtraImages = Callable[[data.Labelled, int], data.Labelled]
+
+
+def get_or_train(recipe: Recipe, *, extra: ExtraImages | None = None, verbose: bool = True) -> Run:
     """Return the trained run of a recipe, training it if it is not there yet.
 
     A run appears under its name only when it is complete. An interrupted training, even by
@@ -124,11 +128,16 @@ def get_or_train(recipe: Recipe, *, verbose: bool = True) -> Run:
     ----------
     recipe : Recipe
         What to train; its seed is part of it.
+    extra : callable, optional
+        From training images and a seed to more of them, for a recipe with ``synthetic_photos``:
+        `photos.synthetic.training_images`. No other recipe asks for it.
     verbose : bool
         Print what happens, one line an epoch.
 
     Raises
     ------
+    BadInputError
+        If the recipe needs extra images that are not given.
     FailureError
         If the data cannot be had, or the runs folder cannot be written.
     """
@@ -140,7 +149,7 @@ def get_or_train(recipe: Recipe, *, verbose: bool = True) -> Run:
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with _only_one(partial.with_suffix(".lock"), name, verbose=verbose):
-            return find(recipe) or _train(recipe, name, partial, verbose=verbose)
+            return find(recipe) or _train(recipe, name, partial, extra=extra, verbose=verbose)
     except OSError as error:
         raise FailureError(
             f"Cannot write the run into {paths.runs_dir()} ({error}): make room or make it "
@@ -159,10 +168,12 @@ def _only_one(path: Path, name: str, *, verbose: bool) -> FileLock:
         return lock.acquire().lock
 
 
-def _train(recipe: Recipe, name: str, partial: Path, *, verbose: bool) -> Run:
-    training_data = data.load_training(recipe.dataset, train_size=recipe.train_size)
-    if recipe.imitations:
-        training_data = imitations.added(training_data, seed=recipe.seed)
+def _train(
+    recipe: Recipe, name: str, partial: Path, *, extra: ExtraImages | None, verbose: bool
+) -> Run:
+    training_data = training_split(recipe.dataset, recipe.train_size)
+    if recipe.synthetic_photos:
+        training_data = _with_extra(recipe, training_data, extra)
     if verbose:
         print(f"Training {name} on {len(training_data.train.images):,} images.")
     checkpoints = partial / "checkpoints"
@@ -178,6 +189,23 @@ def _train(recipe: Recipe, name: str, partial: Path, *, verbose: bool) -> Run:
     finished.rename(paths.runs_dir() / name)
     shutil.rmtree(partial)
     return Run(paths.runs_dir() / name)
+
+
+def _with_extra(
+    recipe: Recipe, training_data: data.TrainingData, extra: ExtraImages | None
+) -> data.TrainingData:
+    """Return the training data with the caller's images behind the recipe's own."""
+    if extra is None:
+        raise BadInputError(
+            "The recipe is trained on synthetic photos as well: train it by fmnist train, or hand "
+            "in extra=photos.synthetic.training_images."
+        )
+    own = training_data.train
+    more = extra(own, recipe.seed)
+    together = data.Labelled(
+        np.concatenate([own.images, more.images]), np.concatenate([own.labels, more.labels])
+    )
+    return replace(training_data, train=together)
 
 
 def _write(

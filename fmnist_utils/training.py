@@ -24,9 +24,9 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist_utils import augment, data, machine, models, recipes
+from fmnist_utils import augment, data, hardware, models, recipes
+from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.labels import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Recipe
 
@@ -291,7 +291,7 @@ def dtype_policy(recipe: Recipe) -> str:
 
 def computes_in_bfloat16() -> bool:
     """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
-    return machine.computes_in_bfloat16() or any(
+    return hardware.computes_in_bfloat16() or any(
         tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
         for gpu in tf.config.list_physical_devices("GPU")
     )

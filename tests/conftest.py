@@ -35,7 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    command = "import sys; from fmnist_utils.cli import main; sys.argv[0] = 'fmnist'; main()"
+    command = "import sys; from fmnist_utils.cli.main import main; sys.argv[0] = 'fmnist'; main()"
     running = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--port", str(port), *options],
         stderr=subprocess.PIPE,

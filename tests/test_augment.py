@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_utils import augment, data
+from fmnist_utils.classes import OOD
 from fmnist_utils.errors import BadInputError
-from fmnist_utils.labels import NONE
 
 N = 256
 IMAGES = data.sketches(N, seed=0).images
@@ -63,7 +63,7 @@ def test_garments_may_be_flipped_and_what_is_lopsided_not():
     assert augment.suited(options, lopsided, labels) == {"shift": 2, "flip": "none"}
     upside_down = {"flip": "vertical"}
     assert augment.suited(upside_down, lopsided, labels) == upside_down
-    strangers = np.concatenate([labels, np.full(N, NONE)])
+    strangers = np.concatenate([labels, np.full(N, OOD)])
     both = np.concatenate([IMAGES, np.broadcast_to(lopsided, IMAGES.shape)])
     assert augment.suited(options, both, strangers) == options
     assert augment.suited(options, np.zeros_like(IMAGES), labels) == options

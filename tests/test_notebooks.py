@@ -1,150 +1,162 @@
-"""The runner, on small notebooks of its own."""
+"""The committed notebooks, figures and README: whole, executed, and in step with each other."""
 
-import json
+import ast
 import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat import v4
 
-from fmnist_utils import notebooks, paths, publishing
-from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.series import publish
 
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-@pytest.fixture(autouse=True)
-def series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two notebooks: 01 writes a result, 02 fails if told to."""
-    monkeypatch.setattr(paths, "root", lambda: tmp_path)
-    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
-    # The runner sets these for its kernels; monkeypatch puts them back.
-    for name in ("FMNIST_PROFILE", "FMNIST_FIGURES_DIR", "JUPYTER_PREFER_ENV_PATH"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    (tmp_path / "notebooks").mkdir()
-    _write(
-        tmp_path,
-        "01_first",
-        "x = 1 / (seed == 0)",
-        'import os; print(os.environ["FMNIST_PROFILE"])',
-    )
-    _write(tmp_path, "02_second", "assert not fail, 'told to fail'", "2 + 2")
-    return tmp_path
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def _write(root: Path, name: str, *code: str) -> None:
-    parameters = v4.new_code_cell('profile = "quick"\nseed = 0\nfail = False\nshare = 0.5')
-    parameters.metadata["tags"] = ["parameters"]
-    skipped = v4.new_code_cell("# stamped", metadata={"tags": ["install", "skip-execution"]})
-    links = v4.new_markdown_cell("stamped", metadata={"tags": ["navigation"]})
-    cells = [skipped, parameters, *map(v4.new_code_cell, code), links]
-    metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "language_info": {"name": "python"},
-    }
-    notebook = v4.new_notebook(cells=cells, metadata=metadata)
-    nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
+def _cells(path: Path, tag: str | None = None) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [c for c in cells if tag is None or tag in c.metadata.get("tags", [])]
 
 
-def test_run_then_resume_then_fail(series: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sources = {p: p.read_bytes() for p in (series / "notebooks").iterdir()}
-    folder = notebooks.run(profile="smoke", output=series / "out")
-    out = capsys.readouterr().out
-    assert "GiB" in out.splitlines()[0]
-    executed = nbformat.read(folder / "01_first.ipynb", as_version=4)
-    assert "smoke" in executed.cells[-2].outputs[0].text
-    page = (folder / "index.html").read_text()
-    assert 'href="01_first.html"' in page
-    assert (folder / "02_second.html").exists()
-    report = json.loads((folder / "report.json").read_text())
-    assert all(entry["seconds"] > 0 and entry["peak_gib"] > 0 for entry in report.values())
+@each_notebook
+def test_every_cell_was_executed_without_error(path: Path) -> None:
+    for cell in _cells(path):
+        if cell.cell_type == "code" and "skip-execution" not in cell.metadata.get("tags", []):
+            assert cell.execution_count is not None, cell.source
+            assert all(output.output_type != "error" for output in cell.outputs)
 
-    # The same again has nothing to do; other test results or parameters have; a failure says where.
-    notebooks.run(profile="smoke", output=series / "out")
-    assert capsys.readouterr().out.count("unchanged") == 2
-    told = [{"notebook": "02_second", "split": "test"}]
-    paths.published_results().parent.mkdir()
-    paths.published_results().write_text(json.dumps(told))
-    notebooks.run(profile="smoke", output=series / "out")
-    assert capsys.readouterr().out.count("unchanged") == 1
-    with pytest.raises(FailureError, match=r"(?s)02_second, cell \d.*AssertionError: told to fail"):
-        notebooks.run(["2"], profile="smoke", parameters={"fail": "True"}, output=series / "out")
-    assert (folder / "failed_02_second.ipynb").exists()
-    assert not list(folder.glob("unfinished*"))
-    assert {p: p.read_bytes() for p in (series / "notebooks").iterdir()} == sources
+
+@each_notebook
+def test_published_outputs_are_of_a_full_run(path: Path) -> None:
+    printed = [o.text for c in _cells(path) for o in c.get("outputs", []) if "text" in o]
+    assert any(text.startswith("profile full") for text in printed)
+
+
+@each_notebook
+def test_no_result_is_typed_into_the_text(path: Path) -> None:
+    for cell in _cells(path):
+        if cell.cell_type == "markdown" and "cost" not in cell.metadata.get("tags", []):
+            assert _typed_results(cell.source) == [], cell.source
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("text", "found"),
     [
-        ({"profile": "fast"}, r"Unknown profile 'fast': choose one of smoke, quick, full"),
-        ({"numbers": ["7"]}, r"notebook number '7': choose one of 01, 02"),
-        ({"parameters": {"sed": "1"}}, r"parameter of 01_first 'sed'.*profile, seed"),
-        ({"parameters": {"share": "much"}}, r"share takes a value like 0.5; received 'much'"),
-        ({"parameters": {"fail": "1"}}, r"fail takes a value like False; received '1'"),
+        ("It reaches 93.4 on validation images.", ["93.4"]),
+        ("An accuracy of .934 or 0.934", [".934", "0.934"]),
+        ("right in 93 % of the cases, 4 points more", ["93 %", "4 points"]),
+        ("`dropout=0.25`, $x^{0.5}$, [a link](v1.2/x), 10,000 images, a 95 % interval", []),
     ],
 )
-def test_bad_requests_run_nothing(series: Path, arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(BadInputError, match=message):
-        notebooks.run(**arguments, output=series / "out")  # type: ignore[arg-type]
-    assert not (series / "out").exists()
+def test_typed_results_are_found(text: str, found: list[str]) -> None:
+    assert _typed_results(text) == found
 
 
-def test_output_that_cannot_be_written(series: Path) -> None:
-    (series / "file").touch()
-    with pytest.raises(BadInputError, match=r"Cannot write to output folder .*choose another"):
-        notebooks.run(output=series / "file" / "out")
+def _typed_results(markdown: str) -> list[str]:
+    """Return the numbers in a text that claim a result: decimals, percentages, points."""
+    # Code, formulas and addresses claim nothing; 95 % is the level of every interval.
+    text = re.sub(r"`[^`]*`|\$[^$]*\$|\]\([^)]*\)|\b95 %", "", markdown)
+    return re.findall(r"\d*\.\d+|\d+ ?(?:%|percent|points)", text)
 
 
-def test_no_notebooks(series: Path) -> None:
-    for path in (series / "notebooks").iterdir():
-        path.unlink()
-    with pytest.raises(FailureError, match="run this in a checkout"):
-        notebooks.run()
+@each_notebook
+def test_parameters_are_literals(path: Path) -> None:
+    (cell,) = _cells(path, "parameters")
+    names = []
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+        names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    assert {"profile", "seed", "dataset"} <= set(names)
+    assert 'profile = "quick"' in cell.source
 
 
-def test_grafting_takes_outputs_and_nothing_else(series: Path) -> None:
-    source = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
-    executed = nbformat.reads(nbformat.writes(source), as_version=4)
-    injected = v4.new_code_cell("seed = 5", metadata={"tags": ["injected-parameters"]})
-    executed.cells.insert(2, injected)
-    executed.metadata["papermill"] = {"start_time": "now"}
-    executed.metadata["widgets"] = {}
-    for count, cell in enumerate(executed.cells[1:-1], start=1):
-        cell.execution_count = count
-        cell.metadata["papermill"] = {"duration": 1}
-    executed.cells[-2].outputs = [
-        v4.new_output("execute_result", {"text/plain": "4"}, execution_count=4)
+@each_notebook
+def test_install_cell_is_skipped_by_papermill_and_nbval(path: Path) -> None:
+    (cell,) = _cells(path, "install")
+    assert {"skip-execution", "nbval-skip"} <= set(cell.metadata["tags"])
+
+
+@each_notebook
+def test_nothing_that_churns_is_committed(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert not {"widgets", "papermill"} & set(notebook.metadata)
+    assert not any("papermill" in cell.metadata for cell in notebook.cells)
+    assert path.stat().st_size < 3 * 2**20
+
+
+@each_notebook
+def test_figures_have_alt_text_and_a_file(path: Path) -> None:
+    pictures = 0
+    for cell in _cells(path):
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                pictures += 1
+                assert len(output.metadata["image/png"]["alt"]) > 20
+    assert pictures == len(list((ROOT / "figures" / path.stem).glob("*.png"))) > 0
+
+
+@each_notebook
+def test_links_lead_somewhere(path: Path) -> None:
+    text = "\n".join(cell.source for cell in _cells(path) if cell.cell_type == "markdown")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+    assert "[Contents](../README.md)" in text
+
+
+def test_readme_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_generated_text_is_up_to_date() -> None:
+    for path, text in publish.stamped().items():
+        assert path.read_text() == text, f"{path.name} is stale: run fmnist stamp"
+
+
+def _compared_numbers(path: Path) -> list[int]:
+    """Return the places of the cells with a compared number in their output."""
+    return [
+        place
+        for place, cell in enumerate(_cells(path))
+        if "nbval-ignore-output" not in cell.metadata.get("tags", [])
+        and any(re.search(r"\d{2}", output.get("text", "")) for output in cell.get("outputs", []))
     ]
-    grafted = publishing.grafted(source, executed)
-    assert [cell.source for cell in grafted.cells] == [
-        cell.source for cell in executed.cells if cell is not injected
-    ]
-    assert [cell.get("execution_count") for cell in grafted.cells] == [None, 1, 2, 3, None]
-    assert grafted.cells[3].outputs[0].execution_count == 3
-    assert not {"papermill", "widgets"} & set(grafted.metadata)
-    assert not any("papermill" in cell.metadata for cell in grafted.cells)
 
 
-def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
-    (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = "owner/name"\n')
-    marked = (f"<!-- {mark} -->\nold\n<!-- end of {mark} -->\n" for mark in ("speed", "results"))
-    (series / "README.md").write_text("# T\n" + "".join(marked) + "end\n")
-    output = notebooks.run(["2"], profile="full")
-    publishing.publish(["02_second"], output)
-    second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
-    assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
-    assert "pip install --quiet git+https://github.com/owner/name" in second.cells[0].source
-    assert second.cells[3].outputs[0].data["text/plain"] == "4"
-    costs = json.loads((series / "figures" / "costs.json").read_text())
-    assert costs["02_second"]["full"]["seconds"] > 0
-    assert (series / "README.md").read_text().endswith("<!-- end of results -->\nend\n")
-    assert "old" not in (series / "README.md").read_text()
-    # Stamping twice changes nothing.
-    assert all(path.read_text() == text for path, text in publishing.stamped().items())
+@each_notebook
+def test_numbers_are_compared(path: Path) -> None:
+    assert _compared_numbers(path)
 
 
-def test_only_full_runs_as_they_are_can_be_published() -> None:
-    publishing.check_publishable("full", 0, {})
-    for request in (("quick", 0, {}), ("full", 1, {}), ("full", 0, {"share": "1"})):
-        with pytest.raises(BadInputError, match="leave out --publish"):
-            publishing.check_publishable(*request)
+@pytest.mark.real_data
+def test_nbval_notices_an_altered_number(tmp_path: Path) -> None:
+    """A copy cut after its first compared number passes; with a digit altered it fails."""
+    path = NOTEBOOKS[0]
+    place = _compared_numbers(path)[0]
+    whole = nbformat.read(path, as_version=4)
+    whole.cells = whole.cells[: place + 1]
+    altered = nbformat.reads(nbformat.writes(whole), as_version=4)
+    (output,) = [o for o in altered.cells[place].outputs if "text" in o]
+    output.text = re.sub(r"\d(?=\D*$)", lambda m: str((int(m[0]) + 1) % 10), output.text)
+    nbformat.write(whole, tmp_path / "whole.ipynb")
+    nbformat.write(altered, tmp_path / "altered.ipynb")
+    shutil.copy(ROOT / "notebooks" / "conftest.py", tmp_path)
+    nbval = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "--rootdir", tmp_path]
+    sanitize = ["--nbval-sanitize-with", ROOT / "tests" / "nbval_sanitize.cfg"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *nbval, *sanitize, tmp_path],
+        cwd=tmp_path,
+        env={**os.environ, "FMNIST_PROFILE": "smoke", "FMNIST_RUNS_DIR": str(tmp_path / "runs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    failed = re.findall(r"^FAILED (\S+?)::", done.stdout, flags=re.MULTILINE)
+    assert failed == ["altered.ipynb"], done.stdout

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from fmnist_utils import data, evaluation, plots
+from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.errors import BadInputError
-from fmnist_utils.labels import CLASS_NAMES
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_utils import results
+from fmnist_utils import plots, results
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.files import atomic_write
 
 STUDY = results.Study(
     notebook="03_cnn", recipe="cnn", dataset="fashion_mnist", split="test", profile="full"
@@ -99,7 +100,7 @@ def test_damaged_results_are_named_and_stay(path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path) -> None:
     results.record(path, STUDY, {"accuracy": 0.9}, seed=0)
     before = path.read_text()
-    with pytest.raises(FailureError, match="No space"), results.replacing(path) as unfinished:
+    with pytest.raises(FailureError, match="No space"), atomic_write(path) as unfinished:
         unfinished.write_text("half")
         raise OSError(28, "No space left on device")
     assert path.read_text() == before
@@ -143,7 +144,7 @@ def test_figure_is_the_same_file_for_the_same_picture(
     for folder in ("a", "b"):
         figure, ax = plt.subplots()
         ax.plot([1, 2])
-        results.save_figure(figure, tmp_path / folder / f"figure.{ending}")
+        plots.save_figure(figure, tmp_path / folder / f"figure.{ending}")
         plt.close(figure)
     one, two = ((tmp_path / folder / f"figure.{ending}").read_bytes() for folder in "ab")
     assert one == two

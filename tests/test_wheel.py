@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_utils.labels import CLASS_NAMES
+from fmnist_utils.classes import CLASS_NAMES
 
 ROOT = Path(__file__).parents[1]
 PREDICT = """
@@ -19,7 +19,7 @@ sys.path.insert(0, sys.argv.pop(1))
 def refuse(*_): raise OSError("no network here")
 socket.socket.connect = socket.getaddrinfo = refuse
 import fmnist_utils
-from fmnist_utils.cli import main
+from fmnist_utils.cli.main import main
 try: main()
 finally:
     heavy = {"tensorflow", "keras", "matplotlib", "pandas"}
@@ -39,7 +39,13 @@ def wheel(tmp_path_factory):
 def test_it_is_small_and_brings_what_the_package_reads(wheel):
     assert wheel.stat().st_size < 5_000_000
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("model/model.onnx", "model/card.json", "page.html", "photos.csv", "results.json"):
+    for name in (
+        "photos/model/model.onnx",
+        "photos/model/card.json",
+        "service/page.html",
+        "photos/photos.csv",
+        "results.json",
+    ):
         assert f"fmnist_utils/{name}" in names
     assert not [name for name in names if name.startswith(("tests/", "notebooks/", "runs/"))]
 

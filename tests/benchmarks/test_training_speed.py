@@ -17,6 +17,7 @@ import tensorflow as tf
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist_utils import models, paths, results, training
+from fmnist_utils.files import atomic_write
 
 BATCH = 256
 ROUNDS = 5
@@ -166,7 +167,7 @@ def test_training_speed_of_one_network(width: int, benchmark: BenchmarkFixture) 
     }
     path = paths.runs_dir() / "speed.json"
     others = json.loads(path.read_text()) if path.exists() else []
-    with results.replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text(
             json.dumps([row for row in others if row["width"] != width] + [measured], indent=1)
         )

@@ -1,0 +1,446 @@
+"""The command ``fmnist``. What is heavy is imported by the commands that need it."""
+
+import dataclasses
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fmnist_utils import __version__
+from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.errors import BadInputError, FailureError, not_installed, unknown
+from fmnist_utils.service.limits import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fmnist_utils.recipes import Recipe
+    from fmnist_utils.store import Run
+
+_PATH = click.Path(path_type=Path)
+_PROFILE = click.option(
+    "--profile", default="quick", show_default=True, help="How much to compute: smoke, quick, full."
+)
+_SET = click.option(
+    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
+)
+
+
+def main() -> NoReturn:
+    """Run the command; expected errors end in one sentence and exit code 2 or 1."""
+    try:
+        commands(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BadInputError as error:
+        _end(error, 2)
+    except FailureError as error:
+        _end(error, 1)
+    except ModuleNotFoundError as error:
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        _end(missing, 1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _end(error: Exception, code: int) -> NoReturn:
+    print(f"fmnist: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def commands() -> None:
+    """Fashion-MNIST, measured: run the notebooks, train and evaluate their recipes."""
+
+
+@commands.command("run")
+@click.argument("numbers", nargs=-1)
+@_PROFILE
+@click.option("--seed", default=0, show_default=True, help="Of everything that is random.")
+@click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
+)
+@click.option("--output", type=_PATH, help="Folder for what is executed.")
+@click.option(
+    "--publish", "published", is_flag=True, help="Take the outputs of a full run into the checkout."
+)
+def run_series(
+    numbers: tuple[str, ...],
+    profile: str,
+    seed: int,
+    parameters: tuple[tuple[str, str], ...],
+    output: Path | None,
+    published: bool,
+) -> None:
+    """Execute the notebooks with the given NUMBERS, or all of them."""
+    from fmnist_utils import data, recipes
+    from fmnist_utils.series import publish, runner
+
+    recipes.check_profile(profile)
+    given = dict(parameters)
+    if published:
+        publish.check_publishable(profile, seed, given)
+    chosen = runner.select(numbers)
+    # One sentence now is better than a failed notebook later.
+    data.load_training(given.get("dataset", "fashion_mnist"))
+    folder = runner.run(numbers, profile=profile, seed=seed, parameters=given, output=output)
+    if published:
+        publish.publish([path.stem for path in chosen], folder)
+
+
+@commands.command("train")
+@click.argument("name")
+@_SET
+@click.option("--deterministic", is_flag=True, help="Bit-equal weights, somewhat slower.")
+def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
+    """Train the recipe NAME, or find it trained."""
+    changes = {"deterministic": True} if deterministic else {}
+    run = _trained(_recipe(name, assignments, **changes))
+    print(run.folder)
+    for metric, value in run.metrics.items():
+        print(
+            f"{metric:<14} {value:,.4f}" if isinstance(value, float) else f"{metric:<14} {value:,}"
+        )
+
+
+@commands.command("evaluate")
+@click.argument("name")
+@_SET
+@click.option("--seeds", default="0,1,2", show_default=True, help="Trained and read one by one.")
+@click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
+@click.option("--ensemble", is_flag=True, help="Also average over all seeds.")
+@click.option("--publish", is_flag=True, help="Add to the committed figures/results.json.")
+@click.option(
+    "--report",
+    "folder",
+    type=_PATH,
+    metavar="DIR",
+    help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
+)
+def evaluate_recipe(
+    name: str,
+    assignments: tuple[str, ...],
+    seeds: str,
+    tta: bool,
+    ensemble: bool,
+    publish: bool,
+    folder: Path | None,
+) -> None:
+    """Read the test set with the recipe NAME at its last epoch, a seed at a time.
+
+    NAME may also be a CSV file of predictions for the test images, with --report.
+    """
+    chosen = _parse_seeds(seeds)
+    if folder is not None:
+        if tta or ensemble or publish:
+            raise BadInputError(
+                "--report goes alone: leave out --tta, --ensemble and --publish, or run twice."
+            )
+        _report(name, assignments, chosen[0], folder)
+        return
+    if name.endswith(".csv"):
+        raise BadInputError(f"{name} holds predictions: name a folder, --report DIR.")
+    if any(assignment.startswith("seed=") for assignment in assignments):
+        raise BadInputError("The seeds come from --seeds; leave out --set seed=….")
+    recipe = _recipe(name, assignments)
+    _import_tensorflow()
+    from fmnist_utils.series import test_set
+
+    test_set.read_test(
+        name,
+        recipe,
+        chosen,
+        variant=", ".join(assignments) or None,
+        tta=tta,
+        ensemble=ensemble,
+        publish=publish,
+    )
+
+
+@commands.command("results")
+@click.option("--split", default="test", show_default=True, help="test or validation.")
+@click.option("--profile", default="full", show_default=True, help="smoke, quick or full.")
+def show_results(split: str, profile: str) -> None:
+    """Show the published results."""
+    from fmnist_utils import paths, recipes, results
+
+    recipes.check_profile(profile)
+    if split not in ("test", "validation"):
+        raise unknown("split", split, ("test", "validation"))
+    table = results.leaderboard(
+        results.read(paths.published_results()), split=split, profile=profile
+    )
+    text = table.to_string(index=False)
+    print(f"No results for split {split}, profile {profile}." if table.empty else text)
+
+
+@commands.command("data")
+@click.argument("paths_or_names", metavar="[DATASET|PATH]...", nargs=-1)
+@click.option("--download", is_flag=True, help="Download what is missing or damaged.")
+@click.option(
+    "--on-bad",
+    type=click.Choice(["raise", "drop"]),
+    default="raise",
+    show_default=True,
+    help="List a file's bad images and stop, or leave them out.",
+)
+def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> None:
+    """Show what data is there, where it came from and whether it verifies.
+
+    Without arguments, both data sets; a PATH is an IDX or CSV file, or a folder of PNGs, that is
+    read and described.
+    """
+    from fmnist_utils import data
+
+    missing = False
+    for item in paths_or_names or ("fashion_mnist", "mnist"):
+        if Path(item).exists():
+            _describe(Path(item), on_bad)
+            continue
+        if download:
+            data.load_published(item)
+        for status in data.status(item):
+            missing |= status.state != "verified"
+            print(f"{item:<14} {status.name:<24} {status.state}  {status.path or ''}")
+    if missing:
+        raise FailureError(
+            "Not all files are there and whole: run fmnist data --download, or set FMNIST_DATA_DIR "
+            "or KERAS_HOME to a folder that has them."
+        )
+
+
+@commands.command("explain")
+@click.argument("image", type=_PATH)
+@click.option("--recipe", "name", default="fast", show_default=True, help="Whose answer.")
+@_SET
+@click.option("--method", default="grad_cam", show_default=True, help="Of fmnist_utils.explain.")
+@click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
+@click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
+def explain_image(
+    image: Path,
+    name: str,
+    assignments: tuple[str, ...],
+    method: str,
+    wanted: str | None,
+    output: Path | None,
+) -> None:
+    """Draw which parts of IMAGE, a PNG of 28x28 pixels, an answer rests on."""
+    from fmnist_utils import data
+
+    picture = data.read_png(image)
+    recipe = _recipe(name, assignments)
+    if wanted is not None and wanted not in CLASS_NAMES:
+        raise unknown("class", wanted, CLASS_NAMES)
+    target = _drawable(output or image.with_suffix(f".{method}.png"))
+    _import_tensorflow()
+    from fmnist_utils import explain, plots
+
+    if method not in explain.METHODS:
+        raise unknown("method", method, explain.METHODS)
+    run = _trained(recipe)
+    (probability,) = run.predict(picture[None])
+    explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
+    maps = explain.METHODS[method](run.model, picture[None], [explained])
+    title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
+    plots.save_figure(plots.overlays(picture[None], {method: maps}, title=title), target)
+    print(f"{title}: {target}")
+
+
+@commands.command("predict")
+@click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_PATH)
+@click.option("--top", default=3, show_default=True, help="How many classes to name.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list.")
+@click.option("--csv", "as_csv", is_flag=True, help="One line a photo, for a spreadsheet.")
+@click.option("--explain", is_flag=True, help="Draw the steps and the reasons beside each photo.")
+def predict_photos(
+    sources: tuple[Path, ...], top: int, as_json: bool, as_csv: bool, explain: bool
+) -> None:
+    """Say what garment is on photos: files, or all images in folders.
+
+    Exit code 0: all were answered; 3: some could not be read; 2: none could.
+    """
+    from fmnist_utils.cli import predict_files
+    from fmnist_utils.photos import prepare
+
+    if as_json and as_csv:
+        raise BadInputError("Choose one of --json and --csv.")
+    form = "json" if as_json else "csv" if as_csv else "table"
+    files = prepare.find(sources)
+    n_failed = predict_files.answer(
+        files, top=top, write=predict_files.WRITERS[form], explain=explain
+    )
+    if n_failed:
+        sys.exit(2 if n_failed == len(files) else 3)
+
+
+@commands.command("similar")
+@click.argument("photo", type=_PATH)
+@click.option("--count", default=10, show_default=True, help="How many neighbours.")
+@click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
+def find_similar(photo: Path, count: int, output: Path | None) -> None:
+    """Find the training images that are most like the garment on PHOTO, and draw them."""
+    from fmnist_utils.cli import predict_files
+    from fmnist_utils.photos import prepare
+
+    target = _drawable(output or photo.with_suffix(prepare.SIMILAR))
+    for label, n in predict_files.draw_similar(photo, count, target).items():
+        print(f"{label:<12} {n}")
+    print(target)
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each of the service's limits."""
+    for limit in reversed(dataclasses.fields(Limits)):
+        command = click.option(
+            f"--max-{limit.name}",
+            limit.name,
+            default=limit.default,
+            show_default=True,
+            help=limit.metadata["help"],
+        )(command)
+    return command
+
+
+@commands.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
+@click.option("--port", default=8000, show_default=True)
+@_limit_options
+def serve_http(host: str, port: int, **limits: Any) -> None:
+    """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
+    from fmnist_utils.service import app
+
+    app.run(host, port, Limits(**limits))
+
+
+@commands.command("export")
+@click.argument("name")
+@_SET
+@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or litert.")
+@click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
+@click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
+def export_recipe(
+    name: str, assignments: tuple[str, ...], kind: str, int8: bool, output: Path | None
+) -> None:
+    """Write the recipe NAME, trained, for other runtimes, and compare the answers with Keras's."""
+    recipe = _recipe(name, assignments)
+    _import_tensorflow()
+    from fmnist_utils import data, export
+
+    export.check_installed(kind)
+    run = _trained(recipe)
+    suffix = export.SUFFIXES[kind]  # type: ignore[index]
+    target = output or run.folder / f"model{'.int8' if int8 else ''}{suffix}"
+    calibration = data.load_training(recipe.dataset).train.images[:500] if int8 else None
+    export.export(run.model, target, calibration=calibration)
+    measured = export.parity(run.model, target, *data.load_test(recipe.dataset))
+    print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+    print(
+        f"On the test images: {measured.agreement:.2%} of the answers are Keras's, probabilities "
+        f"differ by at most {measured.largest_difference:.1g}, accuracy "
+        f"{measured.exported_accuracy:.4f} (Keras {measured.accuracy:.4f})"
+    )
+
+
+@commands.command("package")
+@click.argument("name", default="photo")
+@_SET
+def package_model(name: str, assignments: tuple[str, ...]) -> None:
+    """Make the model that comes with the package anew, from the recipe NAME."""
+    recipe = _recipe(name, assignments)
+    _import_tensorflow()
+    from fmnist_utils import paths
+    from fmnist_utils.series import bundle_model
+
+    folder = paths.packaged_model_dir()
+    card = bundle_model.package(_trained(recipe), name, folder)
+    print(f"{folder}: accuracy {card['accuracy']['test']:.4f} on the test images")
+
+
+@commands.command("stamp")
+def stamp_text() -> None:
+    """Write the generated text anew: README's table, the notebooks' costs, links and badges."""
+    from fmnist_utils.series import publish
+
+    publish.stamp()
+
+
+def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":
+    from fmnist_utils import recipes
+
+    changes |= recipes.parse_changes(assignments)
+    return recipes.override(recipes.get(name), **changes)
+
+
+def _import_tensorflow() -> None:
+    from fmnist_utils.tensorflow_quiet import import_tensorflow
+
+    import_tensorflow()
+
+
+def _trained(recipe: "Recipe") -> "Run":
+    _import_tensorflow()
+    from fmnist_utils.series.trained import trained
+
+    return trained(recipe)
+
+
+def _drawable(target: Path) -> Path:
+    """Return the path of a figure, or raise BadInputError for a suffix that is not drawn."""
+    if target.suffix not in (".png", ".svg"):
+        raise BadInputError(f"Cannot draw {target}: need a name that ends in .png or .svg.")
+    return target
+
+
+def _report(name: str, assignments: tuple[str, ...], seed: int, folder: Path) -> None:
+    """Write a report of a recipe, trained or found trained, or of a file of predictions."""
+    from fmnist_utils import data
+    from fmnist_utils.series import evaluation_report
+
+    evaluation_report.check_folder(folder)
+    answers: NDArray[np.floating]
+    if name.endswith(".csv"):
+        if assignments:
+            raise BadInputError("--set changes a recipe; a file of predictions has none.")
+        test = data.load_test()
+        answers = evaluation_report.read_predictions(Path(name), len(test.labels))
+    else:
+        recipe = _recipe(name, assignments, seed=seed)
+        test = data.load_test(recipe.dataset)
+        answers = _trained(recipe).predict(test.images)
+    evaluation_report.write(f"{name} on the test images", test, answers, folder)
+    print(folder / "index.html")
+
+
+def _describe(path: Path, on_bad: Any) -> None:
+    from fmnist_utils import data
+
+    if path.is_file() and path.suffix != ".csv":
+        array = data.read_idx(path)
+        print(f"{path}: IDX, {array.dtype}, shape {array.shape}, {array.min()} to {array.max()}")
+        return
+    read = data.read_folder if path.is_dir() else data.read_csv
+    with warnings.catch_warnings(record=True) as left_out:
+        labels = read(path, on_bad=on_bad).labels
+    for warning in left_out:
+        print(f"fmnist: {warning.message}", file=sys.stderr)
+    print(f"{path}: {len(labels):,} images of 28x28")
+    counts = Counter(labels.tolist())
+    for label, name in enumerate(CLASS_NAMES):
+        print(f"  {name:<12} {counts[label]:>7,}")
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError as error:
+        raise BadInputError(f"--seeds takes numbers such as 0,1,2; received {text!r}.") from error

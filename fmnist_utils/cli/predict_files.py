@@ -1,0 +1,166 @@
+"""Answers to files of photos, one after the other, as a table, CSV or JSON."""
+
+import csv
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.photos.predictor import NONE_OF_THE_TEN, Predictor
+from fmnist_utils.photos.prepare import EXPLAINED, Prepared
+
+
+@dataclass(frozen=True)
+class Line:
+    """What there is to say of a file.
+
+    Parameters
+    ----------
+    file : str
+        Its path.
+    answer : str
+        A class, or "none of the ten"; empty where the file could not be read.
+    top : list of dict
+        The likeliest classes, each ``{"class": str, "probability": float}``.
+    error : str
+        Why it could not be read; empty where it could.
+    """
+
+    file: str
+    answer: str = ""
+    top: list[dict[str, object]] = field(default_factory=list)
+    error: str = ""
+
+
+def answer(
+    files: Sequence[Path], *, top: int, write: Callable[[Iterable[Line], int], None], explain: bool
+) -> int:
+    """Answer files and write the lines; return how many files could not be read.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Of photos; what cannot be read is reported, and the others are answered.
+    top : int
+        How many classes to name.
+    write : callable
+        One of `WRITERS`.
+    explain : bool
+        Also draw the steps and the reasons, into a PNG beside each file.
+
+    Raises
+    ------
+    BadInputError
+        If top is not between 1 and 10.
+    """
+    if not 1 <= top <= N_CLASSES:
+        raise BadInputError(f"--top must lie between 1 and {N_CLASSES}; received {top}.")
+    predictor = Predictor()
+    n_failed = 0
+
+    def one(file: Path) -> Line:
+        try:
+            prepared, answers = predictor.predict_file(file)
+        except BadInputError as error:
+            return Line(str(file), error=str(error))
+        if explain:
+            _draw_steps(predictor, prepared, answers.probabilities[0].argmax(), file)
+        ranked = [{"class": c, "probability": round(p, 4)} for c, p in answers.top(top)[0]]
+        return Line(str(file), answers.names()[0], ranked)
+
+    def lines() -> Iterator[Line]:
+        nonlocal n_failed
+        # The outline of a garment takes nearly all of the time, in code that frees the lock.
+        with ThreadPoolExecutor(1 if explain else os.cpu_count()) as pool:
+            shown = len(files) > 1 and sys.stderr.isatty()
+            for line in tqdm(pool.map(one, files), total=len(files), disable=not shown):
+                if line.error:
+                    n_failed += 1
+                    print(f"fmnist: {line.error}", file=sys.stderr)
+                yield line
+
+    write(lines(), top)
+    return n_failed
+
+
+def _write_table(lines: Iterable[Line], _: int) -> None:
+    """Print one line a file that could be read, as soon as it is answered."""
+    width = max(map(len, (*CLASS_NAMES, NONE_OF_THE_TEN)))
+    for line in lines:
+        if not line.error:
+            ranked = ", ".join(f"{best['class']} {best['probability']:.0%}" for best in line.top)
+            print(f"{line.answer:<{width}}  {line.file}  ({ranked})", flush=True)
+
+
+def _write_csv(lines: Iterable[Line], top: int) -> None:
+    """Print one row a file, with a header, as soon as it is answered."""
+    ranks = [f"{what}_{k}" for k in range(1, top + 1) for what in ("class", "probability")]
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["file", "answer", "error", *ranks])
+    for line in lines:
+        ranked = [value for best in line.top for value in best.values()]
+        writer.writerow([line.file, line.answer, line.error, *ranked])
+        sys.stdout.flush()
+
+
+def _write_json(lines: Iterable[Line], _: int) -> None:
+    """Print a list with an object a file."""
+    print(json.dumps([asdict(line) for line in lines], indent=1))
+
+
+WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json}
+
+
+def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Path) -> None:
+    from fmnist_utils import plots
+
+    figure = plots.photo_steps(
+        *prepared,
+        predictor.explain(prepared.image[None], [wanted])[0],
+        title=f"{file.name}: what speaks for {CLASS_NAMES[wanted]}",
+    )
+    plots.save_figure(figure, file.with_suffix(EXPLAINED))
+
+
+def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:
+    """Draw the training images that are most like the garment on a photo.
+
+    Parameters
+    ----------
+    photo : Path
+        Of one garment.
+    count : int
+        How many images to find.
+    target : Path
+        Where to draw them; ends in ``.png`` or ``.svg``.
+
+    Returns
+    -------
+    dict of str to int
+        How many of them each class has, the commonest first.
+    """
+    from fmnist_utils import plots
+    from fmnist_utils.photos.catalogue import catalogue
+
+    predictor = Predictor()
+    prepared, answers = predictor.predict_file(photo)
+    shelf = catalogue(predictor)
+    (indices,), (similarities,) = shelf.index.search(answers.embedding, count)
+    names = [CLASS_NAMES[label] for label in shelf.labels[indices]]
+    captions = [f"{name}\n{value:.2f}" for name, value in zip(names, similarities, strict=True)]
+    figure = plots.image_grid(
+        [prepared.image, *shelf.images[indices]],
+        ["query", *captions],
+        columns=6,
+        title=photo.name,
+    )
+    plots.save_figure(figure, target)
+    return dict(Counter(names).most_common())

@@ -1,0 +1,256 @@
+"""The published files of both data sets: found, verified, downloaded where they are not."""
+
+import hashlib
+import io
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fmnist_utils import paths
+from fmnist_utils.data.labelled import Labelled
+from fmnist_utils.data.readers import decompress, parse_idx
+from fmnist_utils.errors import FailureError, unknown
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """Where one published file was found, and whether its contents are the published ones.
+
+    Attributes
+    ----------
+    dataset, name : str
+        The data set, and the file's name without ``.gz``.
+    path : Path or None
+        The file found, or None.
+    state : str
+        ``"verified"``, ``"missing"`` or ``"damaged: <why>"``.
+    """
+
+    dataset: str
+    name: str
+    path: Path | None
+    state: str
+
+
+class _Published(NamedTuple):
+    title: str
+    folder: str
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]  # of the decompressed files: mirrors differ in their gzip headers
+
+
+TRAIN = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+PUBLISHED = {
+    "fashion_mnist": _Published(
+        title="Fashion-MNIST",
+        folder="fashion-mnist",
+        mirrors=(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+        ),
+        sha256={
+            TRAIN[0]: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            TRAIN[1]: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            TEST[0]: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            TEST[1]: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        },
+    ),
+    "mnist": _Published(
+        title="MNIST",
+        folder="mnist",
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        sha256={
+            TRAIN[0]: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            TRAIN[1]: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            TEST[0]: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            TEST[1]: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
+    ),
+}
+
+
+DATASETS = (*PUBLISHED, "sketches")
+
+_TIMEOUT = (3, 10)  # seconds to connect and to wait for data: without a network, end soon
+
+
+def load(dataset: str, names: tuple[str, str]) -> Labelled:
+    """Return the images and labels that two published files hold.
+
+    Parameters
+    ----------
+    dataset : str
+        A key of `PUBLISHED`.
+    names : tuple of str
+        `TRAIN` or `TEST`.
+
+    Raises
+    ------
+    FailureError
+        If a file is neither found nor downloaded.
+    """
+    images, labels = (parse_idx(_contents(dataset, name)) for name in names)
+    return Labelled(images, labels.astype(np.int64))
+
+
+def check_dataset(dataset: str) -> None:
+    """Raise BadInputError unless a data set is one of `DATASETS`."""
+    if dataset not in DATASETS:
+        raise unknown("data set", dataset, DATASETS)
+
+
+def status(dataset: str) -> list[FileStatus]:
+    """Say of each published file whether it is here and whole; downloads nothing.
+
+    Returns
+    -------
+    list of FileStatus
+        Four; none for the sketches, which are drawn rather than stored.
+
+    Raises
+    ------
+    BadInputError
+        For an unknown data set.
+    """
+    check_dataset(dataset)
+    if dataset == "sketches":
+        return []
+    return [_file_status(dataset, name) for name in PUBLISHED[dataset].sha256]
+
+
+def _contents(dataset: str, name: str) -> bytes:
+    path, contents, problems = _search(dataset, name)
+    if path is None:
+        contents = _download(dataset, name, problems)
+    for bad, reason in problems.items():
+        warnings.warn(f"{bad} {reason}; another copy is used.", stacklevel=2)
+    return contents
+
+
+def _search(dataset: str, name: str) -> tuple[Path | None, bytes, dict[Path, str]]:
+    """Return the first good file, its decompressed contents, and what is wrong with others."""
+    problems: dict[Path, str] = {}
+    for path in _candidates(dataset, name):
+        try:
+            return path, _verified(path.read_bytes(), dataset, name), problems
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems[path] = f"cannot be read ({error.strerror})"
+        except ValueError as error:
+            problems[path] = str(error)
+    return None, b"", problems
+
+
+def _folders(dataset: str) -> list[Path]:
+    return [folder / PUBLISHED[dataset].folder for folder in paths.data_dirs()]
+
+
+def _candidates(dataset: str, name: str) -> list[Path]:
+    # A download ends in .gz: looked for first, it takes the place of a bad file of either name.
+    return [folder / file for folder in _folders(dataset) for file in (f"{name}.gz", name)]
+
+
+def _verified(raw: bytes, dataset: str, name: str) -> bytes:
+    """Return the decompressed contents, or raise a ValueError that says what is wrong with them."""
+    contents = decompress(raw)
+    found = hashlib.sha256(contents).hexdigest()
+    expected = PUBLISHED[dataset].sha256[name]
+    if found != expected:
+        owner = _owner(found)
+        raise ValueError(
+            f"holds {owner} instead of {_describe(dataset, name)}"
+            if owner
+            else f"has the SHA-256 {found[:12]}… once decompressed, instead of {expected[:12]}…"
+        )
+    return contents
+
+
+def _owner(sha256: str) -> str | None:
+    """Name the published file that has this hash."""
+    for dataset, published in PUBLISHED.items():
+        for name, known in published.sha256.items():
+            if known == sha256:
+                return _describe(dataset, name)
+    return None
+
+
+def _describe(dataset: str, name: str) -> str:
+    part, kind, _ = name.replace("t10k", "test").split("-", 2)
+    return f"{PUBLISHED[dataset].title}'s {part} {kind}"
+
+
+def _file_status(dataset: str, name: str) -> FileStatus:
+    path, _, problems = _search(dataset, name)
+    state = "verified" if path else "missing"
+    if path is None and problems:
+        path, reason = next(iter(problems.items()))
+        state = f"damaged: {reason}"
+    return FileStatus(dataset=dataset, name=name, path=path, state=state)
+
+
+def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
+    """Try the mirrors in turn; what arrives is verified before any of it is written."""
+    published = PUBLISHED[dataset]
+    failures = []
+    for mirror in published.mirrors:
+        url = f"{mirror}{name}.gz"
+        print(f"Downloading {_describe(dataset, name)} from {url}", file=sys.stderr)
+        try:
+            raw = _get(url)
+            contents = _verified(raw, dataset, name)
+        except OSError as error:  # all that requests raises
+            failures.append(f"{mirror} failed with {type(error).__name__}")
+        except ValueError as error:
+            failures.append(f"what {mirror} sent {error}")
+        else:
+            _keep(raw, dataset, name)
+            return contents
+    folders = _folders(dataset)
+    bad = "".join(f"; {path} {reason}" for path, reason in problems.items())
+    raise FailureError(
+        f"No good {name} of {published.title} is in {' or '.join(map(str, folders))}{bad}, and it "
+        f"could not be downloaded ({'; '.join(failures)}): connect to the network, put the four "
+        f"files into {folders[0]}, or set FMNIST_DATA_DIR to the folder that holds "
+        f"{published.folder}/ with them."
+    )
+
+
+def _get(url: str) -> bytes:
+    import pooch
+
+    buffer = io.BytesIO()
+    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT)
+    fetch(url, buffer, None)
+    return buffer.getvalue()
+
+
+def _keep(raw: bytes, dataset: str, name: str) -> None:
+    """Write into the first folder that takes it; half a file never has the real name."""
+    refusals = []
+    for folder in _folders(dataset):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
+                part = Path(scratch) / name
+                part.write_bytes(raw)
+                part.replace(folder / f"{name}.gz")
+        except OSError as error:
+            refusals.append(f"{folder}: {error.strerror}")
+        else:
+            return
+    raise FailureError(
+        f"{PUBLISHED[dataset].title} was downloaded but cannot be kept ({'; '.join(refusals)}): "
+        f"free some space there, or set FMNIST_DATA_DIR to a folder that can be written to."
+    )

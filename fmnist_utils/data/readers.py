@@ -1,0 +1,277 @@
+"""Read other people's files: IDX, CSV in Kaggle's layout, folders of PNGs."""
+
+import csv
+import math
+import warnings
+import zlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.data.labelled import Labelled
+from fmnist_utils.errors import BadInputError, unknown
+
+OnBad = Literal["raise", "drop"]
+
+
+_HEADER = ["label", *(f"pixel{i}" for i in range(1, 785))]  # of Kaggle's CSV
+
+
+_NUMBERS = {str(number): number for number in range(256)}
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_idx(path: str | Path) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes, gzipped or not, whatever its name ends in.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file. Format: https://yann.lecun.com/exdb/mnist/
+
+    Returns
+    -------
+    uint8 ndarray
+        In the shape that the file's header gives.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, is no IDX file, or has too few or too many bytes.
+    """
+    path = Path(path)
+    try:
+        return parse_idx(decompress(path.read_bytes()))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except ValueError as error:
+        raise BadInputError(f"{path} {error}: get the file again.") from error
+
+
+def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
+    """Read a CSV file in the layout of Kaggle's Fashion-MNIST, one image a row.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its first row is ``label,pixel1,…,pixel784``, labels are 0 to 9 and pixels whole
+        numbers from 0 to 255. Layout: https://www.kaggle.com/datasets/zalando-research/fashionmnist
+    on_bad : {"raise", "drop"}
+        What to do about bad rows: list them in an error, or leave them out with a warning.
+
+    Returns
+    -------
+    Labelled
+        In the order of the rows.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, has another header, or has bad rows (cells that are missing,
+        too many, not numeric or out of range) that are not to be dropped, or no good ones.
+    """
+    path = Path(path)
+    good, problems = [], []
+    try:
+        # Bytes that are no text become cells that are no numbers, and are reported as such.
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = csv.reader(file)
+            _check_header(path, next(rows, []))
+            for row in filter(None, rows):  # a blank line is an empty list
+                try:
+                    good.append(_pack(row))
+                except LookupError:
+                    problems.append(f"row {rows.line_num}{_row_problem(row)}")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except csv.Error as error:
+        raise BadInputError(f"{path} is not a CSV file ({error}): check the path.") from error
+    _settle(path, len(good), problems, on_bad)
+    table = np.frombuffer(b"".join(good), np.uint8).reshape(-1, len(_HEADER))
+    images = table[:, 1:].reshape(-1, *IMAGE_SHAPE).copy()
+    return Labelled(images, table[:, 0].astype(np.int64))
+
+
+def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
+    """Read a folder of PNGs with one sub-folder a class; hidden files are passed over.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder. Its sub-folders are named after the classes, ``T-shirt_top`` for
+        "T-shirt/top", or after their numbers ``0`` to ``9``. The PNGs have 28x28 pixels and are
+        greyscale (or RGB in which nothing is coloured), bright on a black background.
+    on_bad : {"raise", "drop"}
+        What to do about bad files: list them in an error, or leave them out with a warning.
+
+    Returns
+    -------
+    Labelled
+        Sorted by the names of the sub-folders and files.
+
+    Raises
+    ------
+    BadInputError
+        If the folder cannot be read or has no sub-folders, a sub-folder's name is no class, a
+        sub-folder is empty, or there are bad files that are not to be dropped, or no good ones.
+    """
+    path = Path(path)
+    images, labels, problems = [], [], []
+    for folder, label in _class_folders(path):
+        for file in _visible(folder):
+            try:
+                images.append(_read_png(file))
+                labels.append(label)
+            except ValueError as error:
+                problems.append(f"{file.relative_to(path)} {error}")
+    _settle(path, len(images), problems, on_bad)
+    return Labelled(np.stack(images), np.array(labels, np.int64))
+
+
+def read_png(path: str | Path) -> NDArray[np.uint8]:
+    """Return the image that a PNG holds, as the data set's are: 28x28, 0 is background.
+
+    Parameters
+    ----------
+    path : str or Path
+        8-bit greyscale, or RGB whose channels are equal.
+
+    Returns
+    -------
+    ndarray of shape (28, 28), uint8
+
+    Raises
+    ------
+    BadInputError
+        If the file is no such PNG.
+    """
+    try:
+        return _read_png(Path(path))
+    except ValueError as error:
+        raise BadInputError(f"{path} {error}: need a greyscale PNG of 28x28 pixels.") from error
+
+
+def _unreadable(path: Path, error: OSError) -> BadInputError:
+    return BadInputError(f"{path} cannot be read ({error.strerror}): check the path.")
+
+
+def decompress(raw: bytes) -> bytes:
+    """Return what gzip packed, or the bytes as they are; a ValueError says what is damaged."""
+    if not raw.startswith(_GZIP_MAGIC):
+        return raw
+    try:
+        # A buffer that holds the largest file at once halves the time of `gzip.decompress`.
+        return zlib.decompress(raw, wbits=31, bufsize=2**26)
+    except zlib.error as error:
+        raise ValueError(f"has {len(raw):,} bytes of damaged gzip ({error})") from error
+
+
+def parse_idx(contents: bytes) -> NDArray[np.uint8]:
+    """Return the array that an IDX file holds, or raise a ValueError that says what is wrong."""
+    # Two zero bytes, the type (8 is unsigned byte), the number of dimensions, then each of them
+    # as a big-endian 32-bit integer.
+    n_dims = contents[3] if len(contents) > 3 else 0
+    start = 4 + 4 * n_dims
+    if contents[:3] != b"\x00\x00\x08" or len(contents) < start:
+        raise ValueError(
+            f"begins with {contents[:4].hex(' ') or 'nothing'} instead of the header of an IDX "
+            "file of bytes, 00 00 08 and the number of dimensions, then each of them"
+        )
+    shape = np.frombuffer(contents, ">u4", count=n_dims, offset=4).tolist()
+    expected, found = math.prod(shape), len(contents) - start
+    if found != expected:
+        raise ValueError(
+            f"has {found:,} bytes after its header instead of the {expected:,} of shape "
+            f"{tuple(shape)}: it is {'cut off' if found < expected else 'followed by other data'}"
+        )
+    # A copy, because the bytes are read-only.
+    return np.frombuffer(contents, np.uint8, offset=start).reshape(shape).copy()
+
+
+def _settle(path: Path, n_good: int, problems: list[str], on_bad: OnBad) -> None:
+    """Raise or warn about the bad images among those read."""
+    if on_bad not in ("raise", "drop"):
+        raise unknown("on_bad", on_bad, ("raise", "drop"))
+    total = n_good + len(problems)
+    if not total:
+        raise BadInputError(f"{path} holds no image: check the path.")
+    more = f"; and {len(problems) - 5:,} more" if len(problems) > 5 else ""
+    bad = f"{len(problems):,} of {total:,} images are bad ({'; '.join(problems[:5])}{more})"
+    if problems and (on_bad == "raise" or not n_good):
+        raise BadInputError(f"{path}: {bad}: correct them, or leave a few out by on_bad='drop'.")
+    if problems:
+        warnings.warn(f"{path}: {bad} and left out.", stacklevel=3)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    if header != _HEADER:
+        found = ",".join(header)
+        raise BadInputError(
+            f"{path} begins with {found[:60]!r} ({len(header)} columns) instead of the header "
+            f"label,pixel1,…,pixel784 (785): begin with that."
+        )
+
+
+def _pack(row: list[str]) -> bytes:
+    """Return the row as bytes, or raise a LookupError for a bad cell or number of cells."""
+    cells = bytes(map(_NUMBERS.__getitem__, row))  # fast, for 60,000 rows of 785 cells
+    if len(cells) != len(_HEADER) or cells[0] >= N_CLASSES:
+        raise LookupError
+    return cells
+
+
+def _row_problem(row: list[str]) -> str:
+    if len(row) != len(_HEADER):
+        return f" has {len(row)} cells instead of {len(_HEADER)}"
+    wrong = []
+    for column, cell in zip(_HEADER, row, strict=True):
+        largest = 9 if column == "label" else 255
+        if _NUMBERS.get(cell, 256) > largest:
+            found = repr(cell) if cell.strip() else "missing"
+            wrong.append(f", column {column} is {found} instead of 0 to {largest}")
+    return wrong[0] + (f" and {len(wrong) - 1} more in this row" if len(wrong) > 1 else "")
+
+
+def _class_folders(path: Path) -> list[tuple[Path, int]]:
+    numbers = {name.replace("/", "_"): i for i, name in enumerate(CLASS_NAMES)}
+    numbers |= {str(i): i for i in range(N_CLASSES)}
+    try:
+        folders = [folder for folder in _visible(path) if folder.is_dir()]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not folders:
+        raise BadInputError(f"{path} has no sub-folders: make one a class, named {list(numbers)}.")
+    for folder in folders:
+        if folder.name not in numbers:
+            raise unknown("class folder", str(folder), numbers)
+        if not _visible(folder):
+            raise BadInputError(f"{folder} is empty: put PNGs into it, or delete it.")
+    return [(folder, numbers[folder.name]) for folder in folders]
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _read_png(path: Path) -> NDArray[np.uint8]:
+    """Return the pixels, or raise a ValueError that says what is wrong with the file."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    # What Pillow raises for damaged files: a broken chunk is a SyntaxError to it.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError("is not a readable PNG") from error
+    height, width = pixels.shape[:2]
+    if (height, width) != IMAGE_SHAPE:
+        raise ValueError(f"is {width}x{height} pixels instead of 28x28")
+    if mode == "RGB" and (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    if mode != "L":
+        raise ValueError(f"has mode {mode} instead of 8-bit greyscale (mode L)")
+    return pixels

@@ -1,0 +1,110 @@
+"""Real photos of clothes, to measure with, never to train on.
+
+They are the validation part of the public "clothing dataset (small)" (Alexey Grigorev and others,
+CC0, https://github.com/alexeygrigorev/clothing-dataset-small), 341 photos in ten folders. A third
+of each folder, rounded down, is for tuning (thresholds, which augmentation, which steps from photo
+to image). What is reported is measured on the others, but for those that an earlier third held.
+"""
+
+import csv
+import hashlib
+import importlib.resources
+import sys
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from fmnist_utils import paths
+from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.errors import FailureError, unknown
+
+COMMIT = "11961516512414bf9f6c150a832cfd21b54a6b54"
+_ADDRESS = f"https://raw.githubusercontent.com/alexeygrigorev/clothing-dataset-small/{COMMIT}"
+
+# Folder: the answers that are right; none where the garment is none of the ten.
+RIGHT_ANSWERS: dict[str, frozenset[int]] = {
+    folder: frozenset(CLASS_NAMES.index(name) for name in names)
+    for folder, names in {
+        "t-shirt": ("T-shirt/top",),
+        "pants": ("Trouser",),
+        "longsleeve": ("Pullover", "Shirt"),  # a shirt where it buttons; the folder does not tell
+        "dress": ("Dress",),
+        "outwear": ("Coat",),
+        "shirt": ("Shirt",),
+        "shoes": ("Sandal", "Sneaker", "Ankle boot"),
+        "shorts": (),
+        "skirt": (),
+        "hat": (),
+    }.items()
+}
+
+Part = Literal["tuning", "measuring"]
+
+
+class Photograph(NamedTuple):
+    """Where a photo lies and what is on it.
+
+    Parameters
+    ----------
+    path : Path
+        A JPEG, verified.
+    folder : str
+        A key of `RIGHT_ANSWERS`.
+    """
+
+    path: Path
+    folder: str
+
+
+def load(part: Part) -> list[Photograph]:
+    """Return the photos of one part, downloaded if they are not here.
+
+    Parameters
+    ----------
+    part : {"tuning", "measuring"}
+        A third, and nearly all of the rest, of each folder.
+
+    Raises
+    ------
+    FailureError
+        If a photo is neither in ``FMNIST_PHOTOS_DIR`` nor to be downloaded, or another than the
+        published one.
+    """
+    if part not in ("tuning", "measuring"):
+        raise unknown("part of the photos", part, ("tuning", "measuring"))
+    wanted = [row for row in _listed() if row["part"] == part]
+    folder = paths.photos_dir()
+    found = {row["path"]: folder / row["path"] for row in wanted}
+    missing = [row for row in wanted if not found[row["path"]].exists()]
+    if missing:
+        _download(missing, folder)
+    for row in wanted:
+        if hashlib.sha256(found[row["path"]].read_bytes()).hexdigest() != row["sha256"]:
+            raise FailureError(
+                f"{found[row['path']]} is not the published photo: delete it, and it is "
+                "downloaded again."
+            )
+    return [Photograph(found[row["path"]], row["path"].split("/")[0]) for row in wanted]
+
+
+def _listed() -> list[dict[str, str]]:
+    text = importlib.resources.files(__package__).joinpath("photos.csv").read_text()
+    return list(csv.DictReader(text.splitlines()))
+
+
+def _download(rows: list[dict[str, str]], folder: Path) -> None:
+    import pooch
+
+    keeper = pooch.create(
+        path=folder,
+        base_url=f"{_ADDRESS}/validation/",
+        registry={row["path"]: f"sha256:{row['sha256']}" for row in rows},
+    )
+    print(f"Downloading {len(rows)} photos into {folder}.", file=sys.stderr)
+    try:
+        for row in rows:
+            keeper.fetch(row["path"])
+    except (OSError, ValueError) as error:  # what requests raises; another hash
+        raise FailureError(
+            f"{len(rows)} photos are not in {folder} and cannot be downloaded ({error}): connect "
+            "to a network, or set FMNIST_PHOTOS_DIR to a folder that has them."
+        ) from error

@@ -1,0 +1,218 @@
+"""The one way from images to answers, for notebooks, command and service; needs no TensorFlow."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import ArrayLike, NDArray
+
+from fmnist_utils import paths
+from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.photos import prepare
+
+NONE_OF_THE_TEN = "none of the ten"
+_BATCH = 256
+_SHIFT = 4  # pixels; the last features are about twice as far apart
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a predictor says of n images.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, 10), float32
+        Calibrated, for an image that is one of the ten.
+    familiarity : ndarray of shape (n,), float32
+        How much an image is like those that the model was trained on; of any sign.
+    known : ndarray of shape (n,), bool
+        False where the answer is "none of the ten".
+    embedding : ndarray of shape (n, d), float32
+        To compare images by: inner products are the mean of two similarities, the probability that
+        both are of one class, and the cosine between what the last layer sees of them.
+    """
+
+    probabilities: NDArray[np.float32]
+    familiarity: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    embedding: NDArray[np.float32]
+
+    def __getitem__(self, part: slice) -> "Answers":
+        """Return the answers to some of the images."""
+        return Answers(
+            self.probabilities[part],
+            self.familiarity[part],
+            self.known[part],
+            self.embedding[part],
+        )
+
+    def names(self) -> list[str]:
+        """Return the answer to each image: a class, or `NONE_OF_THE_TEN`."""
+        return [
+            best[0][0] if known else NONE_OF_THE_TEN
+            for best, known in zip(self.top(1), self.known.tolist(), strict=True)
+        ]
+
+    def top(self, k: int) -> list[list[tuple[str, float]]]:
+        """Return the k likeliest classes of each image with their probabilities, best first."""
+        if not 1 <= k <= N_CLASSES:
+            raise BadInputError(f"top must lie between 1 and {N_CLASSES}; received {k}.")
+        # Lists: a service asks about one image at a time, for which arrays would cost more.
+        ranked = [
+            sorted(zip(CLASS_NAMES, row, strict=True), key=itemgetter(1), reverse=True)
+            for row in self.probabilities.tolist()
+        ]
+        return [row[:k] for row in ranked]
+
+
+class Predictor:
+    """A packaged model: ``model.onnx`` and ``card.json`` in a folder.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default that of the model that comes with the package.
+
+    Raises
+    ------
+    FailureError
+        If the folder lacks a file.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or paths.packaged_model_dir()
+        missing = [n for n in ("model.onnx", "card.json") if not (self.folder / n).exists()]
+        if missing:
+            raise FailureError(
+                f"Model folder {self.folder} lacks {' and '.join(missing)}: install fmnist_utils "
+                "again, or name another folder."
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # a prediction; a service makes many at a time
+        self._session = onnxruntime.InferenceSession(
+            self.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What the model is: recipe, data, accuracy, temperature, limits."""
+        return dict(json.loads((self.folder / "card.json").read_text()))
+
+    def predict(self, pictures: ArrayLike) -> Answers:
+        """Return the answers to images.
+
+        Parameters
+        ----------
+        pictures : array_like of shape (n, 28, 28), uint8
+            0 is background; what `prepare.prepare` makes of photos.
+
+        Raises
+        ------
+        BadInputError
+            If shape or dtype do not fit.
+        """
+        logits, embedding = self._run(pictures, "logits", "embedding")
+        scaled = logits / self.card["temperature"]
+        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        familiarity = np.logaddexp.reduce(logits, axis=1)
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        length = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+        return Answers(
+            probabilities=probabilities,
+            familiarity=familiarity,
+            known=familiarity >= self.card["familiarity_threshold"],
+            embedding=np.asarray(
+                np.hstack([probabilities, embedding / length]) / np.sqrt(2), np.float32
+            ),
+        )
+
+    def predict_file(self, source: str | Path | bytes) -> tuple[prepare.Prepared, Answers]:
+        """Return the 28x28 image that a photo comes to, with the steps, and the answer to it.
+
+        Parameters
+        ----------
+        source : str, Path or bytes
+            As in `prepare.read`.
+
+        Raises
+        ------
+        BadInputError
+            If it is no image, a damaged or too large one.
+        """
+        prepared = prepare.prepare(prepare.read(source))
+        return prepared, self.predict(prepared.image[None])
+
+    def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
+        """Return where in each image something speaks for a class: Grad-CAM of the last features.
+
+        These have few places, so it is the mean over nine shifted copies of an image, each map
+        shifted back.
+
+        Parameters
+        ----------
+        pictures : array_like of shape (n, 28, 28), uint8
+            0 is background.
+        classes : array_like of shape (n,), integer
+            What to explain.
+
+        Returns
+        -------
+        ndarray of shape (n, 28, 28), float32
+            From 0 to 1 in each image; all 0 where nothing speaks for the class.
+
+        Raises
+        ------
+        BadInputError
+            If shapes, dtype or classes do not fit.
+        """
+        pixels, wanted = _checked(pictures), np.asarray(classes)
+        if wanted.shape != pixels.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
+            raise BadInputError(
+                f"Need {len(pixels)} classes from 0 to {N_CLASSES - 1}, one an image; received "
+                f"{wanted.tolist()}."
+            )
+        maps = np.zeros(pixels.shape, np.float32)
+        for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
+            (evidence,) = self._run(_shifted(pixels, dy, dx), "evidence")
+            chosen = np.maximum(evidence[np.arange(len(evidence)), ..., wanted], 0)
+            for i, row in enumerate(chosen):
+                chosen_map = cv2.resize(row, IMAGE_SHAPE, interpolation=cv2.INTER_LINEAR)
+                maps[i] += _shifted(chosen_map, -dy, -dx)
+        highest = maps.max(axis=(1, 2), keepdims=True)
+        return np.asarray(maps / np.where(highest > 0, highest, 1), np.float32)
+
+    def _run(self, pictures: ArrayLike, *outputs: str) -> list[NDArray[np.float32]]:
+        pixels = _checked(pictures)
+        batches = [
+            self._session.run(outputs, {self._input: pixels[start : start + _BATCH]})
+            for start in range(0, len(pixels), _BATCH)
+        ]
+        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def _checked(pictures: ArrayLike) -> NDArray[np.uint8]:
+    """Return images as an array, or raise an error."""
+    pixels = np.asarray(pictures)
+    if pixels.ndim != 3 or pixels.shape[1:] != IMAGE_SHAPE or len(pixels) == 0:
+        raise BadInputError(f"Need images of shape (n, 28, 28), n > 0; received {pixels.shape}.")
+    if pixels.dtype != np.uint8:
+        raise BadInputError(f"Need pixels as uint8, 0 to 255; received {pixels.dtype}.")
+    return pixels
+
+
+def _shifted(pictures: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
+    """Return images, or one, moved down and to the right; what comes in is 0."""
+    height, width = pictures.shape[-2:]
+    edges = [(0, 0)] * (pictures.ndim - 2) + [(_SHIFT, _SHIFT)] * 2
+    rows, columns = _SHIFT - dy, _SHIFT - dx
+    padded = np.pad(pictures, edges)
+    return padded[..., rows : rows + height, columns : columns + width]

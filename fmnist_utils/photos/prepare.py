@@ -1,0 +1,232 @@
+"""From a photo of a garment to a 28x28 image as Zalando made them, step by step."""
+
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from fmnist_utils.classes import IMAGE_SHAPE
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.photos import MAX_PIXELS
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+# What `fmnist predict --explain` and `fmnist similar` draw beside a photo.
+EXPLAINED, SIMILAR = ".explained.png", ".similar.png"
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+_WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
+
+
+class Photo(NamedTuple):
+    """A photo as it was read.
+
+    Parameters
+    ----------
+    rgb : ndarray of shape (height, width, 3), uint8
+        The right way up.
+    opaque : ndarray of shape (height, width), bool
+        False where the photo is transparent.
+    """
+
+    rgb: NDArray[np.uint8]
+    opaque: NDArray[np.bool_]
+
+
+class Prepared(NamedTuple):
+    """The steps from a photo to a 28x28 image.
+
+    Parameters
+    ----------
+    photo : ndarray of shape (height, width, 3), uint8
+        Shrunk to at most 240 pixels a side.
+    mask : ndarray of shape (height, width), bool
+        True where the garment is.
+    garment : ndarray of shape (h, w), uint8
+        Trimmed, grey, negated: 0 is background.
+    image : ndarray of shape (28, 28), uint8
+        Scaled, sharpened and centred: what a classifier sees.
+    """
+
+    photo: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    garment: NDArray[np.uint8]
+    image: NDArray[np.uint8]
+
+
+def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Return a photo, whatever its format, orientation and colours.
+
+    Parameters
+    ----------
+    source : str, Path or bytes
+        A file, or what it holds: JPEG, PNG, WebP or GIF (its first frame); grey, colour, CMYK,
+        with a palette, transparent, 8 or 16 bits.
+    max_pixels : int
+        Width times height above which nothing is decoded.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such file, it is no such image or a damaged one, or too large.
+    """
+    name = "The upload" if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    except OSError as error:
+        raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what is larger than its own bound; ours is checked below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(name, image.size, max_pixels)
+                image.draft("RGB", (2 * _WORKING_SIDE, 2 * _WORKING_SIDE))  # JPEG: decode less
+                return _upright(image)
+    except Image.DecompressionBombError as error:
+        raise BadInputError(f"{name} is too large: at most {max_pixels:,} pixels.") from error
+    except UnidentifiedImageError as error:
+        raise BadInputError(
+            f"{name} is no image of a known format: need one of {', '.join(FORMATS)}."
+        ) from error
+    except BadInputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever odd bytes lead them to
+        raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
+
+
+def find(sources: Iterable[Path]) -> list[Path]:
+    """Return files as they are, and of folders all images in them, however deep, sorted.
+
+    What the project itself drew beside a photo is left out of folders.
+
+    Raises
+    ------
+    BadInputError
+        If there is no such file or folder, or no image in a folder.
+    """
+    found = []
+    for source in sources:
+        if not source.exists():
+            raise BadInputError(f"There is no file or folder {source}.")
+        files = [source]
+        if source.is_dir():
+            files = sorted(
+                file
+                for file in source.rglob("*")
+                if file.suffix.lower() in _SUFFIXES
+                and file.is_file()
+                and not file.name.endswith((EXPLAINED, SIMILAR))
+            )
+            if not files:
+                raise BadInputError(
+                    f"Folder {source} holds no image: need files that end in "
+                    f"{', '.join(_SUFFIXES)}."
+                )
+        found += files
+    return found
+
+
+def prepare(photo: Photo) -> Prepared:
+    """Return a photo's garment as a 28x28 image, with the steps on the way.
+
+    The garment is told from its background by transparency, where there is some, and otherwise by
+    GrabCut (Rother, Kolmogorov and Blake, 2004), for which the border of the photo is background.
+    What follows is what Zalando did with its catalogue (Xiao, Rasul and Vollgraf, arXiv
+    1708.07747): trim, scale the longer side to 28, sharpen, centre, make grey, negate. An image
+    that is grey and has 28x28 pixels already is left as it is.
+    """
+    rgb, opaque = photo
+    if rgb.shape[:2] == IMAGE_SHAPE and (rgb == rgb[..., :1]).all() and opaque.all():
+        image = rgb[..., 0]
+        return Prepared(rgb, image > 0, image, image)
+    scale = min(1.0, _WORKING_SIDE / max(opaque.shape))
+    height, width = (max(1, round(side * scale)) for side in opaque.shape)
+    rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    opaque = cv2.resize(opaque.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
+    mask = largest_parts(_grab_cut(rgb) if opaque.all() else opaque)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[box]
+    # A white garment must not become background.
+    garment = np.where(mask[box], np.maximum(255 - grey, 1), 0).astype(np.uint8)
+    return Prepared(rgb, mask, garment, fitted(garment, mask[box]))
+
+
+def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask without specks; all of the image, if nothing of it is left.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), bool
+        Parts smaller than 15 percent of the largest one are specks.
+    """
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, parts, measured, _ = cv2.connectedComponentsWithStats(opened)
+    areas = measured[1:, cv2.CC_STAT_AREA]
+    if areas.sum() < 0.005 * mask.size:
+        return np.ones_like(mask)
+    return np.isin(parts, 1 + np.flatnonzero(areas >= 0.15 * areas.max()))
+
+
+def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return a garment whose longer side is 28, sharpened, in the middle of nothing.
+
+    Parameters
+    ----------
+    garment : array_like of shape (height, width)
+        Grey, 0 to 255, trimmed.
+    mask : ndarray of shape (height, width), bool
+        Where the garment is.
+    """
+    grey = np.asarray(garment, np.float32)
+    scale = IMAGE_SHAPE[0] / max(grey.shape)
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    inside = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    sharp = small + 0.5 * (small - cv2.GaussianBlur(small, (0, 0), 1))
+    image = np.zeros(IMAGE_SHAPE, np.uint8)
+    top, left = (IMAGE_SHAPE[0] - height) // 2, (IMAGE_SHAPE[1] - width) // 2
+    image[top : top + height, left : left + width] = np.where(
+        inside > 0.3, sharp.round().clip(1, 255), 0
+    )
+    return image
+
+
+def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels or max(size) > 20_000:
+        raise BadInputError(
+            f"{name} has {width:,} x {height:,} pixels: at most {max_pixels:,} in all and 20,000 "
+            "a side."
+        )
+
+
+def _upright(image: Image.Image) -> Photo:
+    """Return the first frame as its camera was held, in 8 bits a colour."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # 16 bits of grey
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    rgba = np.asarray(image.convert("RGBA"))
+    return Photo(rgba[..., :3], rgba[..., 3] > 127)
+
+
+def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the garment is, if the border of the photo is background."""
+    if min(rgb.shape[:2]) < 8:
+        return np.ones(rgb.shape[:2], bool)
+    border = max(2, round(0.03 * max(rgb.shape[:2])))
+    mask = np.full(rgb.shape[:2], cv2.GC_BGD, np.uint8)
+    mask[border:-border, border:-border] = cv2.GC_PR_FGD
+    if not (mask == cv2.GC_PR_FGD).any():
+        return np.ones(mask.shape, bool)
+    cv2.setRNGSeed(0)  # it begins with clusters that are drawn
+    state = np.zeros((2, 1, 65))
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # its distances are more like those one sees
+    no_box = (0, 0, 0, 0)
+    cv2.grabCut(lab, mask, no_box, state[0], state[1], 5, cv2.GC_INIT_WITH_MASK)
+    return np.isin(mask, [cv2.GC_FGD, cv2.GC_PR_FGD])

@@ -1,0 +1,472 @@
+"""Synthetic photos: training images as photos would give them, and images of no class.
+
+A catalogue shows its garments alike: upright, sleeves at the sides, shoes one by one from the left.
+People lay them on a floor: turned, stretched, sleeves spread, shoes in pairs from above; and what
+cuts them out of the floor makes mistakes. `training_images` makes such images of those of the
+catalogue. No photo is used: all is drawn from the catalogue's own images.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_utils import data
+from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, OOD
+from fmnist_utils.photos import prepare
+
+Picture = NDArray[np.float32]
+Random = np.random.Generator
+
+_SIDE = 84  # pixels of a garment while it is worked on
+_BACKGROUND = 12  # grey up to which a pixel is background; enlarging rings a little
+_SHOES = frozenset(map(CLASS_NAMES.index, ("Sandal", "Sneaker", "Ankle boot")))
+_SLEEVED = frozenset(map(CLASS_NAMES.index, ("Pullover", "Coat", "Shirt")))
+_TOPS = _SLEEVED | {CLASS_NAMES.index("T-shirt/top")}
+_TROUSER, _DRESS, _SANDAL = map(CLASS_NAMES.index, ("Trouser", "Dress", "Sandal"))
+# Logarithm of how much wider than on a catalogue's models they lie on a floor, at most; dresses of
+# children are wide.
+_WIDEN = dict.fromkeys(_TOPS, 0.35) | {_TROUSER: 0.3, _DRESS: 0.6}
+
+
+def training_images(train: data.Labelled, seed: int) -> data.Labelled:
+    """Return a synthetic photo of each image, and one out of distribution for every fourth.
+
+    Parameters
+    ----------
+    train : data.Labelled
+        The catalogue's images, to be trained on as well.
+    seed : int
+        What is drawn follows from it.
+
+    Returns
+    -------
+    data.Labelled
+        First the synthetic photos, in the order and with the labels of the images; then those out
+        of distribution, with the label `classes.OOD`.
+    """
+    n = len(train.labels)
+    chosen = np.random.default_rng(seed).permutation(n)[: n // 4]
+    photos = _each(photo_of, train.images, train.labels, seed)
+    outside = _each(out_of_distribution, train.images[chosen], train.labels[chosen], seed + 1)
+    return data.Labelled(
+        np.concatenate([photos, outside]),
+        np.concatenate([train.labels, np.full(len(chosen), OOD)]),
+    )
+
+
+def photo_of(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
+    """Return a garment as a photo might show it, once it is cut out, trimmed and shrunk.
+
+    Parameters
+    ----------
+    image : ndarray of shape (28, 28), uint8
+        0 is background.
+    label : int
+        Its class.
+    rng : numpy.random.Generator
+        What happens is drawn from it.
+    """
+    garment, kind = _enlarged(image), rng.random()
+    if label in _SHOES and kind < 0.4:
+        garment = _bounded(_shoes_from_above(image, label, rng))
+    elif label in _SHOES and kind < 0.6:
+        garment = _bounded(_pair(garment, rng))
+    elif label in _SLEEVED and kind < 0.6:
+        garment = _sleeves_spread(garment, rng)
+    elif label == _TROUSER and kind < 0.6:
+        garment = _legs_spread(garment, rng)
+    degrees = 50 if label in _SHOES and 0.6 <= kind < 0.85 else 10
+    widen = _WIDEN.get(label, 0)
+    lit = _lit(_warped(garment, rng, degrees=degrees, widen=widen), rng)
+    return _shrunk(_badly_cut(lit, rng), rng)
+
+
+def out_of_distribution(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
+    """Return an image of which no class is right, made of one of which a class is.
+
+    Trousers are cut off above the knee, and of dresses the skirt is left; all others give their
+    cloth to shorts, a skirt or a hat, or are torn to pieces.
+
+    Parameters
+    ----------
+    image, label, rng
+        As for `photo_of`.
+    """
+    kind = rng.random()
+    if label not in (_TROUSER, _DRESS) and kind < 0.12:
+        return _torn(image, rng)
+    degrees, whole = 8, _trimmed(_enlarged(image))
+    height = len(whole)
+    if label == _TROUSER:
+        spread = _trimmed(_legs_spread(whole, rng))
+        part, widen = spread[: round(height * rng.uniform(0.3, 0.6))], rng.uniform(1, 1.8)
+    elif label == _DRESS:
+        part, widen = whole[round(height * rng.uniform(0.4, 0.6)) :], rng.uniform(1, 1.5)
+    elif kind < 0.42:
+        part, widen = _shorts(image, rng), 1.0
+    elif kind < 0.74:
+        part, widen = _skirt(image, rng), 1.0
+    else:
+        part, widen, degrees = _hat(image, rng), 1.0, 20
+    garment = _bounded(_resized(part, round(part.shape[1] * widen), part.shape[0]))
+    lit = _lit(_warped(garment, rng, degrees=degrees), rng)
+    return _shrunk(_badly_cut(lit, rng), rng)
+
+
+# --- Shapes ---------------------------------------------------------------------------------------
+
+
+def _sleeves_spread(garment: Picture, rng: Random) -> Picture:
+    """Return a top with its long sleeves, if it has any, turned outwards at the shoulders."""
+    whole = _trimmed(garment)
+    height, width = whole.shape
+    below = whole[round(0.6 * height) : round(0.85 * height)] > _BACKGROUND
+    edge = max(2, round(0.12 * width))
+    if min(below[:, :edge].mean(), below[:, -edge:].mean()) < 0.25:
+        return garment
+    room = 3 * _SIDE
+    canvas = np.zeros((room, room), np.float32)
+    top, left = (room - height) // 2, (room - width) // 2
+    place = np.s_[top : top + height, left : left + width]
+    centre, half = (width - 1) / 2, rng.uniform(0.52, 0.66) * width / 2
+    across, shoulder = np.arange(width) - centre, 0.12 * height
+    degrees = rng.uniform(3, 48)
+    for side in (-1, 1):
+        sleeve = np.zeros_like(canvas)
+        sleeve[place] = np.where(across * side < half, 0, whole)
+        sleeve[: top + round(0.6 * shoulder)] = 0
+        joint = (left + centre + side * half, top + 1.5 * shoulder)
+        _lay(canvas, _turned(sleeve, side * (degrees + rng.normal(0, 6)), joint))
+    _lay(canvas[place], np.where(np.abs(across) > half + 1.5, 0, whole))
+    _lay(canvas[place][: round(1.6 * shoulder)], whole[: round(1.6 * shoulder)])
+    closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return _bounded(_trimmed(np.asarray(closed, np.float32)))
+
+
+def _legs_spread(garment: Picture, rng: Random) -> Picture:
+    """Return trousers with their legs turned outwards at the hips."""
+    whole = _trimmed(garment)
+    height, width = whole.shape
+    crotch, middle = round(0.3 * height), width // 2
+    room = 3 * _SIDE
+    canvas = np.zeros((room, room), np.float32)
+    top, left = (room - height) // 2, (room - width) // 2
+    degrees = rng.uniform(2, 28)
+    for side, part in ((-1, np.s_[:, :middle]), (1, np.s_[:, middle:])):
+        leg = np.zeros_like(canvas)
+        leg[top : top + height, left : left + width][part] = whole[part]
+        leg[: top + round(0.6 * crotch)] = 0
+        joint = (left + middle + side * 0.2 * width, top + crotch)
+        _lay(canvas, _turned(leg, side * (degrees + rng.normal(0, 4)), joint))
+    _lay(canvas[top : top + crotch, left : left + width], whole[:crotch])
+    closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    return _bounded(_trimmed(np.asarray(closed, np.float32)))
+
+
+def _pair(garment: Picture, rng: Random) -> Picture:
+    """Return a shoe and its mirror image, toes up or down, or standing."""
+    shoe = _trimmed(garment)
+    if rng.random() < 0.75:
+        shoe = np.rot90(shoe, rng.choice([1, 3]))
+    scale = 64 / max(shoe.shape)
+    shoe = _resized(shoe, shoe.shape[1] * scale * rng.uniform(0.7, 1.1), shoe.shape[0] * scale)
+    return _side_by_side(shoe, rng, gap=(-0.15, 0.25), shift=4, degrees=8)
+
+
+def _shoes_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Picture:
+    """Return a pair of shoes, now and then one, as seen from above, in the cloth of an image."""
+    shoe = _shoe_from_above(image, label, rng)
+    if rng.random() < 0.15:
+        return shoe
+    pair = _side_by_side(shoe, rng, gap=(-0.1, 0.3), shift=8, degrees=9)
+    return _trimmed(_turned(pair, rng.uniform(-60, 60))) if rng.random() < 0.3 else pair
+
+
+def _shoe_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Picture:
+    height, width = 100, int(rng.integers(32, 46))
+    along = np.linspace(0, 1, height)[:, np.newaxis]
+    across = np.linspace(-1, 1, width)
+    toe, waist, heel = rng.uniform(0.75, 1), rng.uniform(0.55, 0.85), rng.uniform(0.55, 0.8)
+    halves = [0, 0.35 * toe, 0.8 * toe, toe, waist, heel, 0.7 * heel, 0]
+    half = np.interp(along, [0, 0.03, 0.12, 0.3, 0.6, 0.85, 0.96, 1], halves)
+    outline = np.abs(across - rng.uniform(-0.12, 0.12) * np.sin(np.pi * along)) < half
+    cloth, other = _cloth(image, height, width), rng.uniform(_BACKGROUND + 2, 250)
+    drawn = np.zeros((height, width), np.uint8)
+    if label == _SANDAL and rng.random() < 0.8:
+        for _ in range(rng.integers(1, 4)):  # straps
+            y, slope = rng.uniform(0.12, 0.75) * height, rng.uniform(-14, 14)
+            ends = (0, round(y - slope)), (width, round(y + slope))
+            cv2.line(drawn, *ends, 1, int(rng.integers(4, 17)))
+        shoe = np.where(drawn, cloth, other)
+    else:
+        y = rng.uniform(0.5, 0.66)  # the opening, and laces
+        middle = (width // 2, round((y + 0.9) / 2 * height))
+        axes = (round(width * rng.uniform(0.2, 0.34)), round((0.9 - y) / 2 * height))
+        cv2.ellipse(drawn, middle, axes, 0, 0, 360, 1, -1)
+        for y in np.linspace(0.3, 0.5, rng.integers(2, 5)) if rng.random() < 0.5 else ():
+            ends = (round(0.3 * width), round(y * height)), (round(0.7 * width), round(y * height))
+            cv2.line(drawn, *ends, 1, 2)
+        shoe = np.where(drawn, other, cloth)
+    shoe = np.where(outline, np.maximum(shoe, _BACKGROUND + 2), 0).astype(np.float32)
+    return shoe[::-1] if rng.random() < 0.5 else shoe
+
+
+def _side_by_side(
+    shoe: Picture, rng: Random, *, gap: tuple[float, float], shift: float, degrees: float
+) -> Picture:
+    """Return a shoe and its mirror image beside it, each turned a little."""
+    height, width = shoe.shape
+    room = 2 * max(height, width) + 20
+    canvas = np.zeros((room, room), np.float32)
+    apart = width * (1 + rng.uniform(*gap))
+    for side in (-1, 1):
+        one = np.zeros_like(canvas)
+        top = round((room - height) / 2 + rng.normal(0, shift / 2))
+        left = round(room / 2 + side * apart / 2 - width / 2)
+        one[top : top + height, left : left + width] = shoe[:, ::side]
+        _lay(canvas, _turned(one, rng.normal(0, degrees), (left + width / 2, room / 2)))
+    return _trimmed(canvas)
+
+
+def _shorts(image: NDArray[np.uint8], rng: Random) -> Picture:
+    """Return two short legs, in the cloth of an image."""
+    height = rng.uniform(0.55, 1.15)  # for a width of 1 at the hips
+    waist, hem = rng.uniform(0.35, 0.48), rng.uniform(0.42, 0.62)
+    crotch = height * rng.uniform(0.5, 0.85)
+    gap, drop = rng.uniform(0, 0.12), rng.uniform(-0.06, 0.1)  # between the legs; of inner hems
+    right = [(waist, 0), (0.5, 0.4 * crotch), (hem, height - drop), (gap, height), (0, crotch)]
+    return _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+
+
+def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
+    """Return a waist and a wider hem, now and then with pleats, in the cloth of an image."""
+    height, hem = rng.uniform(0.5, 1.5), rng.uniform(0.4, 0.8)
+    waist = hem * rng.uniform(0.45, 0.95)
+    hip, sag = rng.uniform(waist, hem + 0.08), rng.uniform(-0.02, 0.08)
+    right = [(waist, 0), (hip, height * rng.uniform(0.3, 0.5)), (hem, height), (0, height + sag)]
+    skirt = _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+    if rng.random() < 0.4:
+        across = np.linspace(0, 2 * np.pi * rng.integers(4, 10), skirt.shape[1])
+        inside = skirt > _BACKGROUND
+        pleated = skirt * (1 + rng.uniform(0.1, 0.35) * np.sin(across))
+        skirt = np.where(inside, pleated.clip(_BACKGROUND + 2, 255), 0).astype(np.float32)
+    return skirt
+
+
+def _cut_out(image: NDArray[np.uint8], corners: list[tuple[float, float]]) -> Picture:
+    """Return the cloth of an image in an outline."""
+    points = np.array(corners)
+    points -= points.min(axis=0)
+    points = (points * (_SIDE - 1) / points.max()).round().astype(np.int32)
+    width, height = points.max(axis=0) + 1
+    outline = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(outline, [points], 1)
+    return outline * np.maximum(_cloth(image, height, width), _BACKGROUND + 2)
+
+
+def _hat(image: NDArray[np.uint8], rng: Random) -> Picture:
+    """Return a dome with a visor, a brim or a cuff, in the cloth of an image."""
+    side, middle = _SIDE, _SIDE // 2
+    outline = np.zeros((side, side), np.float32)
+    half, height = (int(n) for n in rng.integers(20, 36, 2))
+    base = int(rng.integers(44, 56))
+    cv2.ellipse(outline, (middle, base), (half, height), 0, 180, 360, 1.0, -1)
+    edge = {
+        "visor": ((middle + int(rng.choice([-1, 1])) * round(0.8 * half), base), 0.8, (4, 9)),
+        "brim": ((middle, base), 1.4, (6, 14)),
+        "cuff": ((middle, base), 1.05, (8, 22)),
+    }
+    place, wide, thick = edge[str(rng.choice(list(edge)))]
+    axes = (round(half * wide), int(rng.integers(*thick)))
+    cv2.ellipse(outline, place, axes, 0, 0, 360, 0.85, -1)
+    return outline * _cloth(image, side, side)
+
+
+def _torn(image: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
+    """Return noise, clouds, or an image's pixels or patches in another order."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return rng.integers(0, 256, image.shape, np.uint8)
+    if kind == 1:
+        clouds = _clouds(rng, *IMAGE_SHAPE, n=int(rng.integers(3, 10)))
+        return (128 + 80 * clouds).clip(0, 255).astype(np.uint8)
+    if kind == 2:
+        return rng.permuted(image.reshape(-1)).reshape(image.shape)
+    patches = image.reshape(7, 4, 7, 4).transpose(0, 2, 1, 3).reshape(49, 4, 4)
+    return rng.permutation(patches).reshape(7, 7, 4, 4).transpose(0, 2, 1, 3).reshape(28, 28)
+
+
+# --- What a camera and the cutting out do ---------------------------------------------------------
+
+
+def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0) -> Picture:
+    """Return a garment turned, sheared, stretched and crumpled a little."""
+    room, flare = 2 * _SIDE, 0.1 + 0.3 * widen
+    height, width = garment.shape
+    canvas = np.zeros((room, room), np.float32)
+    top, left = (room - height) // 2, (room - width) // 2
+    canvas[top : top + height, left : left + width] = garment
+    angle = np.deg2rad(rng.normal(0, degrees))
+    scales = np.exp(rng.uniform(-0.15, 0.15, 2)) * np.exp([-widen * rng.random(), 0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ [[1, rng.uniform(-0.12, 0.12)], [0, 1]] @ np.diag(scales)
+    y, x = np.mgrid[:room, :room] - (room - 1) / 2
+    flared = x * (1 - rng.normal(0, flare) * y / _SIDE)
+    places = np.einsum("ij,jyx->iyx", matrix, np.stack([flared, y])) + (room - 1) / 2
+    places += 2.5 * np.stack([_clouds(rng, room, room) for _ in range(2)])
+    from_x, from_y = places.astype(np.float32)
+    return np.asarray(cv2.remap(canvas, from_x, from_y, cv2.INTER_LINEAR), np.float32)
+
+
+def _lit(garment: Picture, rng: Random) -> Picture:
+    """Return a garment in another light, with folds, and now and then with a print."""
+    height, width = garment.shape
+    shade = np.clip(garment / 255, 1e-3, 1) ** np.exp(rng.normal(0, 0.35))
+    shade = shade * np.exp(rng.normal(0, 0.2)) + rng.uniform(-0.15, 0.25) * rng.random()
+    y, x = np.mgrid[:height, :width] / max(height, width) - 0.5
+    shade = shade * (1 + rng.normal(0, 0.25) * x + rng.normal(0, 0.25) * y)
+    shade += abs(rng.normal(0, 0.05)) * _clouds(rng, height, width, n=7)
+    shade += abs(rng.normal(0, 0.05)) * _clouds(rng, height, width, n=28)
+    if rng.random() < 0.3:
+        shade += rng.uniform(-0.5, 0.5) * _print(height, width, rng)
+    inside = garment > _BACKGROUND
+    return np.where(inside, (255 * shade).clip(_BACKGROUND + 2, 255), 0).astype(np.float32)
+
+
+def _print(height: int, width: int, rng: Random) -> Picture:
+    """Return stripes, checks, dots, clouds or a badge, from 0 to 1."""
+    y, x = np.mgrid[:height, :width] * 2 * np.pi / rng.uniform(6, 24)
+    angle = rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    stripes = np.sin(x * np.cos(angle) + y * np.sin(angle)) > 0
+    kind = rng.integers(5)
+    if kind == 4:
+        badge = np.zeros((height, width), np.float32)
+        middle = (round(width * rng.uniform(0.35, 0.65)), round(height * rng.uniform(0.3, 0.6)))
+        axes = (round(width * rng.uniform(0.08, 0.25)), round(height * rng.uniform(0.06, 0.2)))
+        cv2.ellipse(badge, middle, axes, 0, 0, 360, 1.0, -1)
+        return badge
+    clouds = _clouds(rng, height, width, n=int(rng.integers(4, 16))).clip(-1, 1)
+    prints = [stripes, (stripes + (np.sin(y) > 0)) / 2, np.sin(x) * np.sin(y) > 0.3, clouds]
+    return np.asarray(prints[kind], np.float32)
+
+
+def _badly_cut(garment: Picture, rng: Random) -> Picture:
+    """Return a garment with the mistakes of cutting out, if it has some: too much, too little."""
+    rows, columns = _box(garment)
+    kind = rng.random()
+    spot = np.zeros(garment.shape, np.uint8)
+    corner = (int(rng.choice(columns)), int(rng.choice(rows)))
+    axes = tuple(int(n) for n in rng.integers(5, 18, 2))
+    cv2.ellipse(spot, corner, axes, 0, 0, 360, 1, -1)
+    inside = garment > _BACKGROUND
+    if kind < 0.15:  # some of the background stays
+        return np.where(inside, garment, spot * np.float32(rng.uniform(20, 180)))
+    if kind < 0.25:  # a corner is lost
+        return garment * (1 - spot)
+    return _with_gaps_filled(garment, rng) if kind < 0.37 else garment
+
+
+def _with_gaps_filled(garment: Picture, rng: Random) -> Picture:
+    """Return a garment with floor between its legs or under its arms."""
+    inside = (garment > _BACKGROUND).astype(np.uint8)
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return garment
+    hull = np.zeros_like(inside)
+    cv2.fillConvexPoly(hull, cv2.convexHull(np.concatenate(outlines)), 1)
+    n, gaps = cv2.connectedComponents(hull & (1 - inside))
+    filled = garment.copy()
+    for gap in range(1, n):
+        place = gaps == gap
+        if place.sum() > 40 and rng.random() < 0.5:
+            floor = rng.uniform(20, 200) + rng.normal(0, 6, place.sum())
+            filled[place] = floor.clip(_BACKGROUND + 2, 255)
+    return filled
+
+
+# --- Tools ----------------------------------------------------------------------------------------
+
+
+def _each(
+    make: Callable[[NDArray[np.uint8], int, Random], NDArray[np.uint8]],
+    pictures: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    seed: int,
+) -> NDArray[np.uint8]:
+    return np.stack(
+        [
+            make(picture, int(label), np.random.default_rng((seed, i)))
+            for i, (picture, label) in enumerate(zip(pictures, labels, strict=True))
+        ]
+    )
+
+
+def _enlarged(image: NDArray[np.uint8]) -> Picture:
+    """Return an image three times as large, with sharp edges."""
+    size, inside = (_SIDE, _SIDE), (image > _BACKGROUND).astype(np.float32)
+    outline = cv2.resize(inside, size, interpolation=cv2.INTER_CUBIC)
+    light = cv2.resize(image * inside, size, interpolation=cv2.INTER_CUBIC)
+    shade = (light / np.maximum(outline, 0.5)).clip(_BACKGROUND + 2, 255)
+    return np.where(outline > 0.5, shade, 0).astype(np.float32)
+
+
+def _resized(garment: Picture, width: float, height: float) -> Picture:
+    size = (max(4, round(width)), max(4, round(height)))
+    return np.asarray(cv2.resize(np.ascontiguousarray(garment), size, interpolation=cv2.INTER_AREA))
+
+
+def _bounded(garment: Picture) -> Picture:
+    """Return a garment shrunk to at most `_SIDE` pixels a side."""
+    scale = min(1.0, _SIDE / max(garment.shape))
+    return _resized(garment, garment.shape[1] * scale, garment.shape[0] * scale)
+
+
+def _box(garment: Picture) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the first and the last row, and column, that are not background."""
+    inside = garment > _BACKGROUND
+    if not inside.any():
+        return (0, garment.shape[0] - 1), (0, garment.shape[1] - 1)
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    return (rows[0], rows[-1]), (columns[0], columns[-1])
+
+
+def _trimmed(garment: Picture) -> Picture:
+    (top, bottom), (left, right) = _box(garment)
+    return garment[top : bottom + 1, left : right + 1]
+
+
+def _turned(canvas: Picture, degrees: float, centre: tuple[float, float] | None = None) -> Picture:
+    size = canvas.shape[::-1]
+    middle = centre or ((size[0] - 1) / 2, (size[1] - 1) / 2)
+    return np.asarray(cv2.warpAffine(canvas, cv2.getRotationMatrix2D(middle, degrees, 1), size))
+
+
+def _lay(canvas: Picture, garment: Picture) -> None:
+    """Draw a garment over what is on the canvas."""
+    np.copyto(canvas, garment, where=garment > _BACKGROUND)
+
+
+def _cloth(image: NDArray[np.uint8], height: int, width: int) -> Picture:
+    """Return the texture of an image, without its outline."""
+    cloth = _resized(_trimmed(_enlarged(image)), width, height)
+    inside = cloth > _BACKGROUND
+    return np.where(inside, cloth, np.median(cloth[inside]) if inside.any() else 128)
+
+
+def _clouds(rng: Random, height: int, width: int, *, n: int = 6) -> Picture:
+    """Return smooth noise of mean 0 and deviation about 1, from n x n random numbers."""
+    coarse = rng.normal(size=(n, n)).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def _shrunk(garment: Picture, rng: Random) -> NDArray[np.uint8]:
+    """Return a garment as `prepare.prepare` would, with what it lost when enlarged made up for."""
+    trimmed = _trimmed(garment)
+    inside = trimmed > _BACKGROUND
+    near = cv2.GaussianBlur(trimmed, (0, 0), 3) / np.maximum(
+        cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 3), 1e-3
+    )
+    sharp = (trimmed + rng.uniform(0, 1.5) * (trimmed - near)).clip(_BACKGROUND + 2, 255)
+    return prepare.fitted(np.where(inside, sharp, 0), inside)

@@ -1,0 +1,1 @@
+"""Run the series, read the test set, publish what comes out."""

@@ -1,0 +1,205 @@
+"""A folder that tells how good predictions are: tables, the confusion matrix, galleries, a page."""
+
+import html
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fmnist_utils import data, evaluation, plots
+from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
+from fmnist_utils.errors import BadInputError, FailureError
+
+_PAGE = "index.html"
+_TABLES = ("classes.csv", "classes.tex", "confusion.csv")
+_FIGURES = ("confusion", "mistakes", "unsure")
+# A folder that holds anything else is not a report of ours, and stays.
+_WRITTEN = {_PAGE, *_TABLES, *(f"{name}.{kind}" for name in _FIGURES for kind in ("png", "svg"))}
+
+
+def read_predictions(path: Path, n: int) -> NDArray[np.float64]:
+    """Return the probabilities that a CSV file holds, one row a test image in published order.
+
+    Parameters
+    ----------
+    path : Path
+        With a header: either the ten class names, in any order, for probabilities; or ``label``,
+        for the answers alone, as numbers 0 to 9.
+    n : int
+        Rows that there must be.
+
+    Returns
+    -------
+    ndarray of shape (n, 10)
+        An answer alone becomes a probability of 1.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, has other columns or another number of rows, or a cell is not
+        what it must be.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise BadInputError(f"{path} cannot be read as CSV: {error}") from error
+    wanted = list(CLASS_NAMES) if set(CLASS_NAMES) <= set(table) else ["label"]
+    if not set(wanted) <= set(table):
+        raise BadInputError(
+            f"{path} has the columns {', '.join(map(str, table))}: need label, or the ten class "
+            f"names ({', '.join(CLASS_NAMES)})."
+        )
+    if len(table) != n:
+        raise BadInputError(f"{path} has {len(table):,} rows: need {n:,}, one a test image.")
+    values = table[wanted].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    highest = 1 if len(wanted) > 1 else N_CLASSES - 1
+    bad = ~((values >= 0) & (values <= highest))
+    if wanted == ["label"]:
+        bad |= values != np.round(values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise BadInputError(
+            f"{path}, line {row + 2}, column {wanted[column]}: received "
+            f"{table[wanted[column]].iloc[row]!r}, need "
+            + ("a probability from 0 to 1." if highest == 1 else "a whole number from 0 to 9.")
+        )
+    if wanted == ["label"]:
+        return np.asarray(np.eye(N_CLASSES)[values[:, 0].astype(int)])
+    sums = values.sum(axis=1)
+    if not np.allclose(sums, 1, atol=1e-2):
+        row = int(np.argmax(np.abs(sums - 1)))
+        raise BadInputError(
+            f"{path}, line {row + 2}: the probabilities sum to {sums[row]:.4g}, need 1."
+        )
+    return np.asarray(values / sums[:, np.newaxis])
+
+
+def check_folder(folder: Path) -> None:
+    """Raise BadInputError unless a report can go there: nothing yet, or an earlier report."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if folder.is_file() or (names and not {_PAGE} <= names <= _WRITTEN):
+        raise BadInputError(f"{folder} holds something else: name a new or an empty folder.")
+
+
+def write(
+    title: str, test: data.Labelled, probabilities: NDArray[np.floating], folder: Path
+) -> None:
+    """Write a report of predictions; an earlier one is replaced once the new one is complete.
+
+    Parameters
+    ----------
+    title : str
+        What the predictions are of.
+    test : data.Labelled
+        The images and their true classes.
+    probabilities : ndarray of shape (n, 10)
+        Of the classes, an image a row.
+    folder : Path
+        Gets ``index.html``, ``classes.csv`` and ``classes.tex`` (precision, recall and F1 by class
+        and averaged), ``confusion.csv``, and figures as PNG and SVG.
+
+    Raises
+    ------
+    BadInputError
+        If the folder holds something else.
+    FailureError
+        If it cannot be written.
+    """
+    check_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".report-") as unfinished:
+            whole = Path(unfinished) / "report"
+            whole.mkdir()
+            _write(title, test, probabilities, whole)
+            if folder.exists():
+                folder.rename(Path(unfinished) / "earlier")
+            whole.rename(folder)
+    except OSError as error:
+        raise FailureError(
+            f"Cannot write the report into {folder} ({error}): make room, or name another folder."
+        ) from error
+
+
+def _write(
+    title: str, test: data.Labelled, probabilities: NDArray[np.floating], folder: Path
+) -> None:
+    labels = test.labels
+    measured = evaluation.metrics(labels, probabilities)
+    n = len(labels)
+    low, high = evaluation.accuracy_interval(round(measured["accuracy"] * n), n)
+    classes = pd.concat(
+        [
+            evaluation.class_report(labels, probabilities),
+            evaluation.averages(labels, probabilities).add_suffix(" average", axis=0),
+        ]
+    ).rename_axis("class")
+    classes.to_csv(folder / "classes.csv")
+    (folder / "classes.tex").write_text(classes.to_latex(float_format="%.4f"))
+    counts = evaluation.confusion(labels, probabilities)
+    counts.to_csv(folder / "confusion.csv")
+    matrix = plt.figure(figsize=(6, 5))
+    plots.confusion_matrix(counts, title=title, ax=matrix.add_subplot())
+    galleries = _galleries(test, probabilities)
+    figures = {"confusion": ("Confusion matrix", matrix), **galleries}
+    for name, (_, figure) in figures.items():
+        for ending in ("png", "svg"):
+            plots.save_figure(figure, folder / f"{name}.{ending}")
+        plt.close(figure)
+    summary = (
+        f"{n:,} images: accuracy {measured['accuracy']:.4f} (95 % interval {low:.4f} to "
+        f"{high:.4f}), macro F1 {measured['f1_macro']:.4f}, log loss {measured['log_loss']:.4f}."
+    )
+    (folder / _PAGE).write_text(
+        _page(title, summary, classes, {name: text for name, (text, _) in figures.items()})
+    )
+
+
+def _galleries(
+    test: data.Labelled, probabilities: NDArray[np.floating], *, most: int = 100
+) -> dict[str, tuple[str, Figure]]:
+    """Return the galleries that have something to show: name, what it shows, figure."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == test.labels
+    chosen = {
+        "mistakes": ("The most confident mistakes", np.flatnonzero(~right), -confidence),
+        "unsure": ("The least confident right answers", np.flatnonzero(right), confidence),
+    }
+    figures = {}
+    for name, (text, images, key) in chosen.items():
+        shown = images[np.argsort(key[images], kind="stable")][:most]
+        if len(shown):
+            figure = plots.gallery(
+                test.images[shown], test.labels[shown], probabilities[shown], title=text
+            )
+            figures[name] = (text, figure)
+    return figures
+
+
+def _page(title: str, summary: str, classes: pd.DataFrame, figures: dict[str, str]) -> str:
+    pictures = "\n".join(
+        f'<h2>{text}</h2>\n<a href="{name}.svg"><img src="{name}.png" alt="{text}"></a>'
+        for name, text in figures.items()
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{html.escape(title)}</title>
+<style>
+body {{ font-family: sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem }}
+td, th {{ padding: 0.1rem 0.6rem; text-align: right }}
+img {{ max-width: 100% }}
+</style>
+<h1>{html.escape(title)}</h1>
+<p>{summary}</p>
+<p>Tables: <a href="classes.csv">classes.csv</a>, <a href="classes.tex">classes.tex</a>,
+<a href="confusion.csv">confusion.csv</a>.</p>
+{classes.round(4).to_html(border=0)}
+{pictures}
+</html>
+"""

@@ -1,0 +1,202 @@
+"""Take a full run into the checkout: outputs, figures, results, and the text made from them."""
+
+import json
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from fmnist_utils import paths, results
+from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.files import atomic_write
+from fmnist_utils.recipes import PROFILES
+
+COSTS = "costs.json"
+SPEED = "speed.json"
+
+
+def publish(names: list[str], output: Path) -> None:
+    """Take the outputs, figures and results of executed notebooks into the checkout.
+
+    Parameters
+    ----------
+    names : list of str
+        The notebooks, such as ``["03_cnn"]``.
+    output : Path
+        The folder that `notebooks.run` filled with profile full.
+    """
+    target = paths.published_figures_dir()
+    for name in names:
+        source = paths.notebooks_dir() / f"{name}.ipynb"
+        executed = nbformat.read(output / source.name, as_version=4)
+        _write_notebook(source, grafted(nbformat.read(source, as_version=4), executed))
+        shutil.rmtree(target / name, ignore_errors=True)
+        if (output / "figures" / name).exists():
+            shutil.copytree(output / "figures" / name, target / name)
+    if (output / "figures" / "results.json").exists():
+        results.merge(output / "figures" / "results.json", target / "results.json", notebooks=names)
+    _publish_costs(output)
+    stamp()
+
+
+def grafted(
+    source: nbformat.NotebookNode, executed: nbformat.NotebookNode
+) -> nbformat.NotebookNode:
+    """Return the source with the outputs of an executed copy, and nothing else of it.
+
+    What churns (timings, papermill's own entries, widget states, the injected cell) stays out.
+
+    Parameters
+    ----------
+    source, executed : NotebookNode
+        Matched by the cells' ids.
+    """
+    by_id = {cell.id: cell for cell in executed.cells}
+    count = 0
+    for cell in source.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if "skip-execution" in cell.metadata.get("tags", []):
+            continue
+        count += 1
+        cell.execution_count = count
+        cell.outputs = by_id[cell.id].outputs
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = count
+    return source
+
+
+def stamp() -> None:
+    """Write all generated text anew: notebooks' costs, install cells and links, README's table.
+
+    Raises
+    ------
+    FailureError
+        If README lacks the two marks around its table.
+    """
+    for path, text in stamped().items():
+        with atomic_write(path) as unfinished:
+            unfinished.write_text(text)
+
+
+def stamped() -> dict[Path, str]:
+    """Return README and the notebooks as `stamp` would write them, by path."""
+    names = [path.stem for path in sorted(paths.notebooks_dir().glob("[0-9][0-9]_*.ipynb"))]
+    costs = _read_json(paths.published_figures_dir() / COSTS)
+    texts = {paths.root() / "README.md": _stamped_readme()}
+    for index, name in enumerate(names):
+        path = paths.notebooks_dir() / f"{name}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        generated = {
+            "cost": _badge(name) + _cost_table(costs.get(name, {})),
+            "install": _install(),
+            "navigation": _navigation(names, index),
+        }
+        for cell in notebook.cells:
+            for tag in cell.metadata.get("tags", []):
+                cell.source = generated.get(tag, cell.source)
+        texts[path] = _notebook_text(notebook)
+    return texts
+
+
+def repository() -> str:
+    """Return the owner/name from pyproject.toml, empty if none is set."""
+    settings = tomllib.loads((paths.root() / "pyproject.toml").read_text())
+    return str(settings["tool"]["fmnist"]["repository"])
+
+
+def _publish_costs(output: Path) -> None:
+    """Add what the last runs of every profile took; the full one's report is in the output."""
+    target = paths.published_figures_dir() / COSTS
+    costs = _read_json(target)
+    reports = [paths.series_dir(profile) / "report.json" for profile in PROFILES]
+    for report in [*reports, output / "report.json"]:
+        for name, entry in _read_json(report).items():
+            measured = {key: entry[key] for key in ("seconds", "peak_gib")}
+            costs.setdefault(name, {})[entry["profile"]] = measured
+    with atomic_write(target) as unfinished:
+        unfinished.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n")
+
+
+def _cost_table(costs: dict[str, dict[str, float]]) -> str:
+    lines = ["| profile | time | memory |", "| --- | --- | --- |"]
+    for profile in PROFILES:
+        if profile in costs:
+            minutes = max(1, round(costs[profile]["seconds"] / 60))
+            lines.append(f"| {profile} | {minutes} min | {costs[profile]['peak_gib']:.1f} GiB |")
+    note = (
+        "Measured on two processor cores with nothing trained beforehand, except in profile full, "
+        "where networks trained in an earlier run do not count: all together they take hours."
+    )
+    return "\n".join([*lines, "", note]) if len(lines) > 2 else "Not measured yet."
+
+
+def _badge(name: str) -> str:
+    if not repository():
+        return ""
+    address = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
+    picture = "https://colab.research.google.com/assets/colab-badge.svg"
+    return f"[![Open in Colab]({picture})]({address}/{name}.ipynb)\n\n"
+
+
+def _install() -> str:
+    source = f"git+https://github.com/{repository()}" if repository() else ".."
+    return (
+        "# Only where the package is missing, as in Colab; TensorFlow stays as it is there.\n"
+        "import importlib.util\n\n"
+        'if importlib.util.find_spec("fmnist_utils") is None:\n'
+        f"    %pip install --quiet {source}"
+    )
+
+
+def _navigation(names: list[str], index: int) -> str:
+    links = ["[Contents](../README.md)"]
+    if index > 0:
+        links.insert(0, f"[← {names[index - 1]}]({names[index - 1]}.ipynb)")
+    if index + 1 < len(names):
+        links.append(f"[{names[index + 1]} →]({names[index + 1]}.ipynb)")
+    return " · ".join(links)
+
+
+def _stamped_readme() -> str:
+    path = paths.root() / "README.md"
+    text = path.read_text()
+    speeds = results.read(paths.published_figures_dir() / SPEED)
+    tables = {
+        "results": results.leaderboard(results.read(paths.published_results())),
+        "speed": results.speed_table(speeds),
+    }
+    for mark, table in tables.items():
+        begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
+        if begin not in text or end not in text:
+            raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
+        before, rest = text.split(begin, 1)
+        after = rest.split(end, 1)[1]
+        text = f"{before}{begin}{results.markdown_table(table)}\n{end}{after}"
+    return text
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def _notebook_text(notebook: nbformat.NotebookNode) -> str:
+    return str(nbformat.writes(notebook)) + "\n"
+
+
+def _write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(_notebook_text(notebook))
+
+
+def check_publishable(profile: str, seed: int, parameters: dict[str, str]) -> None:
+    """Raise BadInputError unless a run may be published: profile full, nothing else changed."""
+    if profile != "full" or seed != 0 or parameters:
+        raise BadInputError(
+            f"Only a run with profile full, seed 0 and no -p is published; received profile "
+            f"{profile}, seed {seed}, {parameters or 'no parameters'}: leave out --publish."
+        )

@@ -1,0 +1,197 @@
+"""What every lesson does alike: set up, show a figure, record a result, hold a band."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from fmnist_utils import paths, plots, recipes, results
+from fmnist_utils.recipes import Recipe
+from fmnist_utils.tensorflow_quiet import import_tensorflow
+
+
+def setup() -> None:
+    """Import TensorFlow without its log lines, settle the figures' style, print what computes."""
+    import_tensorflow()
+    plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 110})
+    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
+    environment = results.environment()
+    print(" · ".join(f"{name} {version}" for name, version in environment["versions"].items()))
+    machine = environment["machine"]
+    print(f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB")
+
+
+def start(
+    notebook: str, *, profile: str, seed: int = 0, dataset: str = "fashion_mnist"
+) -> "Session":
+    """Return a notebook's session, and print the profile.
+
+    Parameters
+    ----------
+    notebook : str
+        File name without ending, such as ``"03_cnn"``.
+    profile : {"smoke", "quick", "full"}
+        How much to compute; ``FMNIST_PROFILE`` overrides it.
+    seed : int
+        Of what the notebook trains.
+    dataset : str
+        Name of the images to work on.
+
+    Raises
+    ------
+    BadInputError
+        If the profile is unknown.
+    """
+    profile = paths.profile_override() or profile
+    recipes.check_profile(profile)
+    print(f"profile {profile}: {_PROFILE_MEANINGS[profile]}")
+    return Session(notebook, profile, seed, dataset)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A notebook with its profile, seed and data set; made by `start`."""
+
+    notebook: str
+    profile: str
+    seed: int
+    dataset: str
+
+    @property
+    def full(self) -> bool:
+        """Whether the numbers are meant as results."""
+        return self.profile == "full"
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of a study: three in a full run, otherwise one."""
+        return range(self.seed, self.seed + (3 if self.full else 1))
+
+    def choose(self, *, smoke: Any, quick: Any, full: Any) -> Any:
+        """Return the value for the profile."""
+        return {"smoke": smoke, "quick": quick, "full": full}[self.profile]
+
+    def recipe(self, name: str, **changes: Any) -> Recipe:
+        """Return a recipe of the series on the session's data, cut down to its profile.
+
+        Parameters
+        ----------
+        name : str
+            A key of `recipes.RECIPES`.
+        **changes
+            Fields to override, before the profile cuts.
+        """
+        fields = {"seed": self.seed, "dataset": self.dataset} | changes
+        return recipes.for_profile(recipes.override(recipes.get(name), **fields), self.profile)
+
+    def show(self, figure: Figure, name: str, *, alt: str) -> None:
+        """Save a figure as ``figures/<notebook>/<name>.png`` and show it with its alt text.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure
+            It is closed afterwards.
+        name : str
+            File name without ending.
+        alt : str
+            What the figure shows, for those who cannot see it.
+        """
+        if not self.full:
+            figure.text(
+                1, 0, f"profile {self.profile}", ha="right", va="top", fontsize=7, style="italic"
+            )
+        path = paths.figures_dir(self.profile) / self.notebook / f"{name}.png"
+        plots.save_figure(figure, path)
+        plt.close(figure)
+        shown = {"image/png": base64.b64encode(path.read_bytes()).decode(), "text/plain": alt}
+        display(shown, raw=True, metadata={"image/png": {"alt": alt}})
+
+    def record(
+        self,
+        recipe: str,
+        metrics: Mapping[str, float],
+        *,
+        dataset: str | None = None,
+        split: str = "validation",
+        seed: int | None = None,
+        variant: str | None = None,
+        parameters: int | None = None,
+        train_seconds: float | None = None,
+    ) -> None:
+        """Add one seed's metrics to the results of this run; see `results.record`.
+
+        The sketches are no data: what they give is shown in the notebook and recorded nowhere.
+        """
+        dataset = dataset or self.dataset
+        if dataset == "sketches":
+            print("Not recorded: the sketches stand in for data.")
+            return
+        results.record(
+            paths.figures_dir(self.profile) / "results.json",
+            results.Study(
+                notebook=self.notebook,
+                recipe=recipe,
+                dataset=dataset,
+                split=split,
+                profile=self.profile,
+                variant=variant,
+            ),
+            metrics,
+            seed=self.seed if seed is None else seed,
+            parameters=parameters,
+            train_seconds=train_seconds,
+        )
+
+    def in_band(self, value: float, **bands: tuple[float, float]) -> bool:
+        """Return True if a measured value lies in the band of the profile.
+
+        Parameters
+        ----------
+        value : float
+            What was measured.
+        **bands : tuple of float
+            ``(low, high)`` by profile: ``smoke``, ``quick`` and ``full``.
+
+        Raises
+        ------
+        AssertionError
+            If it lies outside; a notebook must not go on as if nothing were wrong.
+        """
+        low, high = bands[self.profile]
+        if not low <= value <= high:
+            raise AssertionError(
+                f"{value:.4f} is outside {low} to {high}, the band of profile {self.profile}"
+            )
+        return True
+
+
+def published(notebook: str) -> pd.DataFrame:
+    """Return the published test results that a notebook tells of, one line a recipe.
+
+    Parameters
+    ----------
+    notebook : str
+        File name without ending.
+    """
+    rows = [row for row in results.read(paths.published_results()) if row["notebook"] == notebook]
+    return results.leaderboard(rows)
+
+
+def interactive() -> bool:
+    """Return whether someone sits at the notebook; not so under papermill, nbval and in scripts."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    # A front end says of each cell whether it could ask its user something.
+    return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
+
+
+_PROFILE_MEANINGS = {
+    "smoke": "a few images, one epoch; it shows that the cells run, its numbers mean nothing",
+    "quick": "all images, few epochs; the numbers are lower than those of a full run",
+    "full": "everything, as published",
+}

@@ -1,0 +1,277 @@
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_utils import data, results
+from fmnist_utils.cli import main
+from fmnist_utils.data import published
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.delenv("FMNIST_FIGURES_DIR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def no_data(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(folders / "keras"))
+    monkeypatch.setenv("FMNIST_DATA_DIR", str(folders / "data"))
+    for name, files in published.PUBLISHED.items():
+        nowhere = files._replace(mirrors=("http://127.0.0.1:9/",))
+        monkeypatch.setitem(published.PUBLISHED, name, nowhere)
+
+
+def fmnist(*arguments: str) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fmnist", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main.main()
+    return int(end.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
+        (["run", "77"], "Unknown notebook number '77': choose one of 00"),
+        (["run", "--publish"], "Only a run with profile full"),
+        (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
+        (["train", "cnn", "--set", "epoch=3"], "Unknown recipe field 'epoch': choose one of model"),
+        (["train", "cnn", "--set", "epochs"], "'epochs' is not of the form field=value"),
+        (["evaluate", "cnn", "--set", "seed=1"], "seeds come from --seeds; leave out --set seed="),
+        (["evaluate", "cnn", "--seeds", "a"], "--seeds takes numbers such as 0,1,2; received 'a'"),
+        (["results", "--profile", "fast"], "Unknown profile 'fast'"),
+        (["data", "cifar10"], "'cifar10': choose one of fashion_mnist, mnist, sketches"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fmnist(*arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (folders / "runs").exists()
+
+
+def test_output_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "file").touch()
+    output = str(folders / "file" / "out")
+    assert fmnist("run", "1", "-p", "dataset", "sketches", "--output", output) == 2
+    assert f"Cannot write to output folder {output}" in capsys.readouterr().err
+
+
+def test_no_data_and_no_network(
+    no_data: None, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in (["run", "1"], ["data"], ["train", "dense"]):
+        assert fmnist(*arguments) == 1
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("fmnist: ")
+        assert "FMNIST_DATA_DIR" in last
+    assert not list(folders.glob("runs/dense-*"))
+    assert not list(folders.glob("**/*.ipynb"))
+
+
+def test_data_describes_and_refuses_files(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
+    good = ",".join(["3"] + ["7"] * 784)
+    csv = folders / "some.csv"
+    csv.write_text(f"{header}\n{good}\n")
+    assert fmnist("data", str(csv)) == 0
+    assert "1 images" in capsys.readouterr().out
+    csv.write_text(f"{header}\n{good}\n{good.replace('7,7,7', '7,,7', 1)}\n")
+    assert fmnist("data", str(csv)) == 2
+    error = capsys.readouterr().err
+    assert "row 3" in error
+    assert "pixel2" in error
+    assert fmnist("data", str(csv), "--on-bad", "drop") == 0
+    out, error = capsys.readouterr()
+    assert "1 images" in out
+    assert error.startswith(f"fmnist: {csv}: 1 of 2 images are bad")
+
+    png = folders / "pngs" / "Bag" / "large.png"
+    png.parent.mkdir(parents=True)
+    Image.fromarray(np.zeros((30, 30), np.uint8)).save(png)
+    assert fmnist("data", str(folders / "pngs")) == 2
+    assert "30x30 pixels instead of 28x28" in capsys.readouterr().err
+
+    idx = folders / "images.gz"
+    whole = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4]))
+    idx.write_bytes(whole)
+    assert fmnist("data", str(idx)) == 0
+    idx.write_bytes(whole[:-9])
+    assert fmnist("data", str(idx)) == 2
+    assert "images.gz" in capsys.readouterr().err
+
+
+SMALL = ("--set", "dataset=sketches", "--set", "train_size=200", "--set", "epochs=1")
+
+
+def test_train_and_evaluate(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fmnist("train", "dense", *SMALL) == 0
+    first = capsys.readouterr().out
+    assert "epoch   1/1" in first
+    assert "accuracy" in first
+    assert fmnist("evaluate", "dense", *SMALL, "--seeds", "0") == 0
+    second = capsys.readouterr().out
+    assert "epoch   1/1" not in second  # found trained
+    assert "1,000 sketches test images" in second
+    assert not list(folders.glob("runs/**/results.json"))  # sketches are no result
+
+
+def test_a_report_of_a_recipe_and_of_predictions(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = folders / "report"
+    monkeypatch.setattr(data, "load_test", lambda *_: data.sketches(20, seed=3))
+    assert fmnist("evaluate", "dense", *SMALL, "--report", str(target)) == 0
+    assert capsys.readouterr().out.endswith(f"{target / 'index.html'}\n")
+    predictions = folders / "predictions.csv"
+    predictions.write_text("label\n" + "3\n" * 20)
+    assert fmnist("evaluate", str(predictions), "--report", str(target)) == 0
+    assert "20 images: accuracy 0.1000" in (target / "index.html").read_text()
+    assert fmnist("evaluate", str(predictions)) == 2
+    assert "name a folder, --report DIR" in capsys.readouterr().err
+    assert fmnist("evaluate", str(predictions), "--report", str(target), "--set", "seed=1") == 2
+    assert "a file of predictions has none" in capsys.readouterr().err
+    (target / "notes.txt").touch()
+    assert fmnist("evaluate", str(predictions), "--report", str(target)) == 2
+    assert (target / "notes.txt").exists()
+    (target / "notes.txt").unlink()
+    assert fmnist("evaluate", str(predictions), "--report", str(folders)) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert fmnist("evaluate", "dense", "--report", str(target), "--publish") == 2
+    assert "--report goes alone" in capsys.readouterr().err
+
+
+def test_explain_draws_beside_the_image(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = folders / "bag.png"
+    Image.fromarray(data.sketches(10, seed=0).images[8]).save(image)
+    tiny = '{"filters": [[4]]}'
+    asked = ["explain", str(image), "--recipe", "cnn", *SMALL, "--set", f"options={tiny}"]
+    assert fmnist(*asked, "--class", "Bag") == 0
+    assert capsys.readouterr().out.endswith(f"{folders / 'bag.grad_cam.png'}\n")
+    assert (folders / "bag.grad_cam.png").read_bytes().startswith(b"\x89PNG")
+    drawing = str(folders / "why.svg")
+    assert fmnist(*asked, "--method", "occlusion", "--output", drawing) == 0
+    for arguments, message in (
+        (["--class", "bag"], "Unknown class 'bag': choose one of T-shirt/top"),
+        (["--method", "gradcam"], "Unknown method 'gradcam': choose one of grad_cam"),
+        (["--output", "why.txt"], "need a name that ends in .png or .svg"),
+    ):
+        assert fmnist(*asked, *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert fmnist("explain", drawing) == 2
+    assert "is not a readable PNG" in capsys.readouterr().err
+
+
+def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
+    code = f"""
+import sys
+sys.argv = ["fmnist", "train", "cnn", "--deterministic", "--set", "seed=5", *{SMALL!r}]
+from fmnist_utils.cli import main
+from fmnist_utils.data import published
+main.main()
+"""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, "FMNIST_RUNS_DIR": str(folders / name)},
+            stdout=subprocess.DEVNULL,
+        )
+        for name in ("one", "two")
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    from fmnist_utils import store
+
+    runs = [store.Run(next((folders / name).glob("cnn-*"))) for name in ("one", "two")]
+    assert runs[0].recipe.deterministic
+    for ours, theirs in zip(*(run.model.get_weights() for run in runs), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_results_shows_the_published_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fmnist("results") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "regularised" in line.split()]
+    (row,) = [
+        row
+        for row in results.read(Path(__file__).parents[2] / "figures" / "results.json")
+        if [row[name] for name in ("recipe", "dataset", "split", "metric")]
+        == ["regularised", "fashion_mnist", "test", "accuracy"]
+    ]
+    assert f"{100 * row['mean']:.2f}" in line
+    assert fmnist("results", "--split", "nothing") == 2
+    assert "Unknown split 'nothing': choose one of test, validation" in capsys.readouterr().err
+    assert fmnist("results", "--profile", "smoke") == 0
+    assert "No results for split test, profile smoke" in capsys.readouterr().out
+
+
+def test_a_read_of_the_test_set_is_recorded_with_what_was_changed(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sketches = data.load_training("sketches", train_size=200)
+    monkeypatch.setattr("fmnist_utils.store.training_split", lambda *_: sketches)
+    monkeypatch.setattr(data, "load_test", lambda *_: data.sketches(50, seed=3))
+    options = ("--set", "epochs=1", "--seeds", "1,2", "--tta", "--ensemble")
+    assert fmnist("evaluate", "dense", *options) == 0
+    (path,) = folders.glob("runs/**/results.json")
+    rows = {(row["variant"], row["metric"]): row for row in results.read(path)}
+    variants = ["epochs=1" + which for which in ("", "_tta", "_ensemble", "_ensemble_tta")]
+    assert {variant for variant, _ in rows} == {*variants}
+    assert {metric for _, metric in rows} == {"accuracy", "f1_macro", "log_loss"}
+    seeds = [rows[variant, "accuracy"]["seeds"] for variant in variants]
+    assert seeds == [[1, 2], [1, 2], [0], [0]]
+    one, *_, many = (rows[variant, "accuracy"] for variant in variants)
+    assert many["parameters"] == 2 * one["parameters"]
+    assert many["train_seconds"] == [pytest.approx(sum(one["train_seconds"]))]
+    assert one["notebook"] == "02_dense"
+
+    from fmnist_utils import recipes, store
+
+    test = data.sketches(50, seed=3)
+    images = test.images, test.images[:, :, ::-1]
+    total = sum(
+        store.get_or_train(recipes.override(recipes.get("dense"), epochs=1, seed=seed)).predict(x)
+        for seed in (1, 2)
+        for x in images
+    )
+    assert many["values"] == [pytest.approx((total.argmax(axis=1) == test.labels).mean())]
+
+
+@pytest.mark.parametrize("code", ["import fmnist_utils", "from fmnist_utils import cli"])
+def test_cheap_imports_stay_cheap(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True
+    )
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "fmnist_utils" in imported
+    assert not imported & {"tensorflow", "keras", "sklearn", "matplotlib", "pandas"}
+
+
+def test_import_time() -> None:
+    def seconds() -> float:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import fmnist_utils"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        last = done.stderr.splitlines()[-1]
+        assert last.endswith("fmnist_utils")
+        return int(last.split("|")[1]) / 1e6
+
+    assert min(seconds() for _ in range(3)) < 0.3

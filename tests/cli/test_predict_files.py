@@ -1,0 +1,108 @@
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_utils import data
+from fmnist_utils.cli import main, predict_files
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.photos import prepare
+
+SKETCHES = data.sketches(3, seed=2).images
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three photos, one of them in a folder below, beside what is none."""
+    (tmp_path / "below").mkdir()
+    for name, pixels in zip(("b.png", "a.PNG", "below/c.png"), SKETCHES, strict=True):
+        Image.fromarray(pixels).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    return tmp_path
+
+
+def fmnist(*arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fmnist", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main.main()
+    return end.value.code
+
+
+def test_a_folder_is_answered_file_by_file(folder, capsys):
+    assert fmnist("predict", folder, "--json", "--top", 2) == 0
+    lines = json.loads(capsys.readouterr().out)
+    assert [Path(line["file"]).name for line in lines] == ["a.PNG", "b.png", "c.png"]
+    for line in lines:
+        assert len(line["top"]) == 2
+        assert line["answer"] in (line["top"][0]["class"], "none of the ten")
+
+
+def test_csv_and_table_say_the_same(folder, capsys):
+    assert fmnist("predict", folder, "--csv", "--top", 2) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert fmnist("predict", folder) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert len(rows) == len(table) == 3
+    for row, line in zip(rows, table, strict=True):
+        assert line.startswith(row["answer"])
+        assert row["file"] in line
+        assert f"{row['class_1']} {float(row['probability_1']):.0%}" in line
+
+
+def test_a_damaged_file_is_reported_and_the_rest_is_done(folder, capsys):
+    whole = (folder / "b.png").read_bytes()
+    (folder / "b.png").write_bytes(whole[: len(whole) // 2])
+    assert fmnist("predict", folder) == 3
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 2
+    assert "b.png is damaged" in captured.err
+    assert fmnist("predict", folder / "b.png", "--json") == 2
+    (line,) = json.loads(capsys.readouterr().out)
+    assert "damaged" in line["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.jpg"], "There is no file or folder nowhere.jpg."),
+        (["{folder}/empty"], "holds no image: need files that end in .jpg"),
+        (["{folder}", "--top", "11"], "between 1 and 10; received 11"),
+        (["{folder}", "--csv", "--json"], "Choose one of --json and --csv."),
+    ],
+)
+def test_bad_input_is_one_sentence(folder, capsys, arguments, message):
+    (folder / "empty").mkdir()
+    assert fmnist("predict", *(a.format(folder=folder) for a in arguments)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_explanation_is_drawn_beside_the_photo(folder):
+    assert fmnist("predict", folder / "b.png", "--explain") == 0
+    with Image.open(folder / "b.explained.png") as drawn:
+        assert drawn.width > 500
+
+
+def test_found_files_are_sorted_and_explanations_are_not_found_again(folder):
+    with pytest.raises(BadInputError):
+        prepare.find([folder / "nothing"])
+    fmnist("predict", folder / "b.png", "--explain")
+    names = [path.name for path in prepare.find([folder])]
+    assert names == ["a.PNG", "b.png", "c.png"]
+
+
+def test_the_same_photo_gives_the_same_answer_whatever_its_size(folder):
+    pixels = np.full((300, 200, 3), 235, np.uint8)
+    pixels[60:240, 60:140] = 50
+    for scale in (1, 3):
+        wide = pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+        Image.fromarray(wide).save(folder / f"{scale}.png")
+    files = [folder / "1.png", folder / "3.png"]
+    lines = []
+    predict_files.answer(files, top=1, write=lambda given, _: lines.extend(given), explain=False)
+    assert lines[0].top[0]["class"] == lines[1].top[0]["class"]

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from fmnist_utils import paths, store
+from fmnist_utils.recipes import Recipe
+from fmnist_utils.series import test_set
+
+RECIPE = Recipe(model="dense", options={"units": [8]}, epochs=1, dataset="sketches", train_size=200)
+
+
+def _read(capsys: pytest.CaptureFixture[str], *, publish: bool) -> list[str]:
+    test_set.read_test("dense", RECIPE, [0, 1], tta=True, ensemble=True, publish=publish)
+    return [line for line in capsys.readouterr().out.splitlines() if "test images" in line]
+
+
+def test_an_ensemble_outlives_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "published_figures_dir", lambda: tmp_path / "figures")
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
+    fresh = _read(capsys, publish=True)
+    assert [line.split(",")[0] for line in fresh] == [
+        *["dense", "dense (tta)"] * 2,
+        *["dense (ensemble)", "dense (ensemble_tta)"],
+    ]
+    # Each seed, its mirror images and each mean give something else: nothing is read twice.
+    assert len({line.partition("accuracy")[2] for line in fresh}) == len(fresh)
+    monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "lost"))
+    trained = []
+    monkeypatch.setattr(store, "get_or_train", lambda recipe, **_: trained.append(recipe))
+    assert _read(capsys, publish=True) == fresh
+    assert not trained
+    with pytest.raises(AttributeError):  # the stand-in's None: what is not published is trained
+        _read(capsys, publish=False)
+    assert len(trained) == 1
