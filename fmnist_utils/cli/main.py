@@ -430,6 +430,7 @@ def _describe(path: Path, on_bad: Any) -> None:
         return
     read = data.read_folder if path.is_dir() else data.read_csv
     with warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always")
         labels = read(path, on_bad=on_bad).labels
     for warning in left_out:
         print(f"fmnist: {warning.message}", file=sys.stderr)
