@@ -120,7 +120,7 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
     return moved * (1 - rows[:, :, tf.newaxis] * columns[:, tf.newaxis, :])
 
 
-def suited(
+def without_invalid_flips(
     options: Mapping[str, Any], images: NDArray[np.uint8], labels: NDArray[np.integer]
 ) -> dict[str, Any]:
     """Return the options, without the flip left to right if that makes images of no class.

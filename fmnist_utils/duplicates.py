@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmnist_utils.arrays import check_images
 from fmnist_utils.errors import BadInputError
 
 _BLOCK = 2_000  # images a block: a block of correlations then takes 16 MB
@@ -46,7 +47,7 @@ def exact_duplicates(images: ArrayLike) -> list[list[int]]:
         If there are no images.
     """
     places: dict[bytes, list[int]] = {}
-    for place, image in enumerate(_checked(images)):
+    for place, image in enumerate(check_images(images)):
         places.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(place)
     return [group for group in places.values() if len(group) > 1]
 
@@ -104,16 +105,9 @@ def standardised(images: ArrayLike) -> NDArray[np.float32]:
     BadInputError
         If there are no images.
     """
-    array = _checked(images)
+    array = check_images(images)
     rows = array.reshape(len(array), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     rows /= np.where(length > 0, length, 1)
     return rows
-
-
-def _checked(images: ArrayLike) -> NDArray[np.generic]:
-    array = np.asarray(images)
-    if array.ndim != 3 or len(array) == 0:
-        raise BadInputError(f"Need images of shape (n, height, width), n > 0; got {array.shape}.")
-    return array

@@ -155,8 +155,8 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     return table.set_index(index[table.index].rename("probability"))
 
 
-def selective_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Return the accuracy that is left if only the surest answers are given.
+def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    """Return the risk–coverage curve: the errors that are left if only the surest answers count.
 
     Parameters
     ----------
@@ -167,18 +167,22 @@ def selective_accuracy(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFr
     -------
     pandas.DataFrame
         One row an image, surest first: ``confidence`` (answers at least as sure are given),
-        ``coverage`` (their share) and ``accuracy`` (of those).
+        ``coverage`` (their share) and ``risk`` (share of wrong ones among them).
+
+    Notes
+    -----
+    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010).
     """
     truth, probability = _check(labels, probabilities)
     confidence = probability.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    right = probability.argmax(axis=1)[order] == truth[order]
+    wrong = probability.argmax(axis=1)[order] != truth[order]
     given = np.arange(1, len(truth) + 1)
     return pd.DataFrame(
         {
             "confidence": confidence[order],
             "coverage": given / len(truth),
-            "accuracy": np.cumsum(right) / given,
+            "risk": np.cumsum(wrong) / given,
         }
     )
 
@@ -225,7 +229,7 @@ def compare(
     }
 
 
-def images_needed(
+def mcnemar_sample_size(
     only_first: float, only_second: float, *, power: float = 0.8, level: float = 0.05
 ) -> int:
     """Return how many test images it takes to tell two classifiers apart by McNemar's test.

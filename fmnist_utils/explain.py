@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from fmnist_utils.arrays import check_pixels, scale_maps
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, unknown
 
 Maps = NDArray[np.float32]
+SHARES = tuple(np.linspace(0, 1, 15))  # of the pixels, at which the curves are measured
 
 
 def feature_layers(model: keras.Model) -> list[str]:
@@ -218,32 +220,17 @@ def occlusion(
     return np.concatenate(maps)
 
 
-def scaled(attributions: ArrayLike) -> Maps:
-    """Return what speaks for the class, from 0 to 1 in each image.
-
-    Parameters
-    ----------
-    attributions : array_like of shape (n, height, width)
-        Signed, as `integrated_gradients` gives them; what is below 0 becomes 0.
-    """
-    positive = np.maximum(np.asarray(attributions, np.float32), 0)
-    highest = positive.max(axis=(1, 2), keepdims=True)
-    return np.asarray(positive / np.where(highest > 0, highest, 1), np.float32)
-
-
-def perturbed(
+def deletion_curve(
     model: keras.Model,
     images: NDArray[np.uint8],
     maps: ArrayLike,
     classes: ArrayLike | None = None,
     *,
-    shares: Sequence[float] = tuple(np.linspace(0, 1, 15)),
-    insert: bool = False,
+    shares: Sequence[float] = SHARES,
 ) -> NDArray[np.float32]:
-    """Return the class's probability while pixels are taken away, those rated highest first.
+    """Return the class's probability while pixels are set to background, highest rated first.
 
-    A good map finds the pixels that matter: the probability falls fast, or rises fast where
-    pixels are inserted into an empty image instead.
+    A good map finds the pixels that matter: the probability falls fast.
 
     Parameters
     ----------
@@ -253,17 +240,48 @@ def perturbed(
         What rates the pixels.
     shares : sequence of float
         Of all pixels, from 0 to 1, at which to ask.
-    insert : bool
-        Start with an empty image and put pixels in.
 
     Returns
     -------
     ndarray of shape (n, len(shares)), float32
 
+    Raises
+    ------
+    BadInputError
+        If there is not a map for each image, or the images or classes do not fit.
+
     Notes
     -----
     Petsiuk et al., arXiv 1806.07421.
     """
+    return _perturbation_curve(model, images, maps, classes, shares, insert=False)
+
+
+def insertion_curve(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    maps: ArrayLike,
+    classes: ArrayLike | None = None,
+    *,
+    shares: Sequence[float] = SHARES,
+) -> NDArray[np.float32]:
+    """Return the class's probability while pixels come into an empty image, highest rated first.
+
+    With a good map the probability rises fast. Parameters, result and errors are those of
+    `deletion_curve`; Petsiuk et al., arXiv 1806.07421.
+    """
+    return _perturbation_curve(model, images, maps, classes, shares, insert=True)
+
+
+def _perturbation_curve(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    maps: ArrayLike,
+    classes: ArrayLike | None,
+    shares: Sequence[float],
+    *,
+    insert: bool,
+) -> NDArray[np.float32]:
     network = _Network.of(model)
     maps = np.asarray(maps)
     if maps.shape != np.shape(images):
@@ -289,8 +307,8 @@ def perturbed(
 METHODS: dict[str, Callable[..., Maps]] = {
     "grad_cam": grad_cam,
     "grad_cam_plus_plus": grad_cam_plus_plus,
-    "integrated_gradients": lambda *asked: scaled(integrated_gradients(*asked)),
-    "occlusion": lambda *asked: scaled(occlusion(*asked)),
+    "integrated_gradients": lambda *asked: scale_maps(integrated_gradients(*asked)),
+    "occlusion": lambda *asked: scale_maps(occlusion(*asked)),
 }
 """By name, called with a model, images and classes: maps from 0 to 1, as `grad_cam` gives them."""
 
@@ -413,16 +431,14 @@ def _class_activation(
         features = tf.cast(features, tf.float32)
         summed = tf.reduce_sum(weights(features, gradients) * features, axis=-1, keepdims=True)
         maps.append(tf.image.resize(tf.nn.relu(summed), IMAGE_SHAPE)[..., 0])
-    return scaled(np.concatenate(maps))
+    return scale_maps(np.concatenate(maps))
 
 
 def _batches(
     images: NDArray[np.uint8], classes: ArrayLike | None, *, size: int = 250
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
     """Yield some images and their classes at a time, once all of them are seen to fit."""
-    images = np.asarray(images)
-    if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE or len(images) == 0:
-        raise BadInputError(f"Need images of shape (n, 28, 28), n > 0; received {images.shape}.")
+    images = check_pixels(images)
     wanted = None if classes is None else np.asarray(classes)
     if wanted is not None and not (
         wanted.ndim == 1

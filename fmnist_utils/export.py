@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils import models
+from fmnist_utils.arrays import softmax
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import FailureError, unknown
 from fmnist_utils.files import atomic_write
@@ -40,7 +41,7 @@ class Parity(NamedTuple):
     exported_accuracy: float
 
 
-def with_parts(model: keras.Model) -> keras.Model:
+def with_auxiliary_outputs(model: keras.Model) -> keras.Model:
     """Return a model for deployment that also gives what its answer is made of.
 
     Parameters
@@ -53,14 +54,14 @@ def with_parts(model: keras.Model) -> keras.Model:
     keras.Model
         In float32, batch normalisation folded, Keras's own layers only. It gives ``logits``,
         float32 of shape (n, 10); ``embedding``, the inputs of the last layer; and, where these are
-        the last convolution's features, each pooled over the image, ``evidence`` of shape
+        the last convolution's features, each pooled over the image, ``class_activation`` of shape
         (n, h, w, 10): what each place says for each class.
 
     Notes
     -----
-    Pooled features reach a logit through the last layer alone, so evidence is Grad-CAM of the last
-    features up to a factor, with no gradient to compute (Zhou et al., arXiv 1512.04150; Selvaraju
-    et al., arXiv 1610.02391).
+    Pooled features reach a logit through the last layer alone, so a class activation map is
+    Grad-CAM of the last features up to a factor, with no gradient to compute (Zhou et al., arXiv
+    1512.04150; Selvaraju et al., arXiv 1610.02391).
     """
     folded = models.fold_batch_norms(model)
     dropout = keras.layers.Dropout
@@ -69,9 +70,9 @@ def with_parts(model: keras.Model) -> keras.Model:
     outputs = {"logits": logits(last.input), "embedding": last.input}
     logits.set_weights(last.get_weights())
     if isinstance(pooling, keras.layers.GlobalMaxPooling2D | keras.layers.GlobalAveragePooling2D):
-        evidence = keras.layers.Dense(last.units, use_bias=False, dtype="float32")
-        outputs["evidence"] = evidence(pooling.input)
-        evidence.set_weights(last.get_weights()[:1])
+        class_activation = keras.layers.Dense(last.units, use_bias=False, dtype="float32")
+        outputs["class_activation"] = class_activation(pooling.input)
+        class_activation.set_weights(last.get_weights()[:1])
     return keras.Model(folded.inputs[0], outputs, name=model.name)
 
 
@@ -83,7 +84,8 @@ def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | N
     model : keras.Model
         A classifier of the series.
     path : Path
-        Ends in ``.onnx`` (with the outputs of `with_parts`) or ``.tflite`` (probabilities).
+        Ends in ``.onnx`` (with the outputs of `with_auxiliary_outputs`) or ``.tflite``
+        (probabilities).
     calibration : ndarray of shape (n, 28, 28), uint8, optional
         Training images; where they are given, weights and activations have 8 bits, over the
         ranges that these images reach.
@@ -131,7 +133,7 @@ def check_installed(kind: str) -> None:
 
 
 def _write_onnx(model: keras.Model, path: Path, calibration: NDArray[np.uint8] | None) -> None:
-    network = with_parts(model)
+    network = with_auxiliary_outputs(model)
     network(np.zeros((1, *IMAGE_SHAPE), np.uint8))  # Keras exports only what was called
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)  # tf2onnx
@@ -198,8 +200,7 @@ def _load_onnx(path: Path, threads: int) -> Callable[..., NDArray[np.float32]]:
 
     def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         (logits,) = session.run(["logits"], {name: images})
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return softmax(logits)
 
     return probabilities
 

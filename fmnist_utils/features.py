@@ -79,5 +79,5 @@ def _pooled(
     )
     start = time.perf_counter()
     stream = tf.data.Dataset.from_tensor_slices(images).batch(250)
-    found = part.predict(models.untuned(stream), verbose=0)
+    found = part.predict(models.without_autotune(stream), verbose=0)
     return found, time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What computes: the processor's name, and whether bfloat16 is what it is fastest in."""
+"""What computes: the processor's name, and whether it has units for bfloat16."""
 
 import platform
 from pathlib import Path
@@ -9,7 +9,7 @@ def processor() -> str:
     return _cpuinfo().get("model name") or platform.processor()
 
 
-def computes_in_bfloat16() -> bool:
+def has_amx_bf16() -> bool:
     """Return whether the processor has units for matrices of bfloat16 (AMX).
 
     Only Linux on x86-64 is asked; elsewhere the answer is no. Without such units float32 is faster:

@@ -280,7 +280,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> keras.Model:
 def predict(
     model: keras.Model, images: NDArray[np.uint8], *, batch_size: int = 500
 ) -> NDArray[np.float32]:
-    """Return `keras.Model.predict` of the images, with a stream that is `untuned`.
+    """Return `keras.Model.predict` of the images, with a stream that is `without_autotune`.
 
     Parameters
     ----------
@@ -292,10 +292,10 @@ def predict(
         Images a call.
     """
     stream = tf.data.Dataset.from_tensor_slices(images).batch(batch_size)
-    return np.asarray(model.predict(untuned(stream), verbose=0))
+    return np.asarray(model.predict(without_autotune(stream), verbose=0))
 
 
-def untuned(stream: tf.data.Dataset) -> tf.data.Dataset:
+def without_autotune(stream: tf.data.Dataset) -> tf.data.Dataset:
     """Return the stream without the thread that tunes its parallel parts, of which it has none.
 
     That thread holds up the end of a stream: it looks up only when its pause is over, and its

@@ -88,7 +88,7 @@ class Recipe:
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
     augmentation : mapping
         Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none. Flips
-        left to right are left out for digits, see `fmnist_utils.augment.suited`.
+        left to right are left out for digits, see `fmnist_utils.augment.without_invalid_flips`.
     synthetic_photos : bool
         Also show each image as a photo might, and images out of distribution; whoever trains hands
         them in, see `fmnist_utils.store.get_or_train`.

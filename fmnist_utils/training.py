@@ -90,10 +90,10 @@ def train(
         tf.config.experimental.enable_op_determinism()
     labelled, validation = training_data.train, training_data.validation
     augment.check(recipe.augmentation)
-    suited = augment.suited(recipe.augmentation, *labelled)
-    if verbose and suited != recipe.augmentation:
+    without_invalid_flips = augment.without_invalid_flips(recipe.augmentation, *labelled)
+    if verbose and without_invalid_flips != recipe.augmentation:
         print("Nothing is flipped left to right: mirror images would be of no class.")
-    recipe = recipes.override(recipe, augmentation=suited)
+    recipe = recipes.override(recipe, augmentation=without_invalid_flips)
     if recipe.schedule == "plateau" and len(validation.images) == 0:
         raise BadInputError(
             "Schedule plateau looks at the validation loss, and there are no validation images: "
@@ -105,7 +105,7 @@ def train(
         _restore(checkpoint_dir, model, state)
         if verbose and state.rows:
             print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
-    update = update_function(model)
+    update = train_step_fn(model)
     for epoch in range(len(state.rows), recipe.epochs):
         if recipe.schedule == "plateau":
             model.optimizer.learning_rate = recipe.learning_rate * 0.5 ** n_plateaus(state.rows)
@@ -171,7 +171,7 @@ def _run_epoch(
     return {"loss": float(measured[:, 0].mean()), "accuracy": float(measured[:, 2].mean())}
 
 
-def update_function(model: keras.Model) -> Callable[..., tf.Tensor]:
+def train_step_fn(model: keras.Model) -> Callable[..., tf.Tensor]:
     """Return the function that takes a step with a batch of images and one-hot labels.
 
     It returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss, the image's
@@ -291,7 +291,7 @@ def dtype_policy(recipe: Recipe) -> str:
 
 def computes_in_bfloat16() -> bool:
     """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
-    return hardware.computes_in_bfloat16() or any(
+    return hardware.has_amx_bf16() or any(
         tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
         for gpu in tf.config.list_physical_devices("GPU")
     )
@@ -379,7 +379,7 @@ def batches(
                 *batch, alpha=mixup, seed=tf.stack([seed, epoch << 32 | number])
             )
         )
-    return models.untuned(stream.prefetch(8))
+    return models.without_autotune(stream.prefetch(8))
 
 
 def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np.int32]:

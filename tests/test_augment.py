@@ -58,22 +58,22 @@ def test_two_alternating_epochs_show_both_sides_of_each_image(epoch, seed):
 def test_garments_may_be_flipped_and_what_is_lopsided_not():
     labels = data.sketches(N, seed=0).labels
     options = {"shift": 2, "flip": "alternating"}
-    assert augment.suited(options, IMAGES, labels) == options
+    assert augment.without_invalid_flips(options, IMAGES, labels) == options
     lopsided = np.where(np.arange(28) < 14, IMAGES, 0)
-    assert augment.suited(options, lopsided, labels) == {"shift": 2, "flip": "none"}
+    assert augment.without_invalid_flips(options, lopsided, labels) == {"shift": 2, "flip": "none"}
     upside_down = {"flip": "vertical"}
-    assert augment.suited(upside_down, lopsided, labels) == upside_down
+    assert augment.without_invalid_flips(upside_down, lopsided, labels) == upside_down
     strangers = np.concatenate([labels, np.full(N, OOD)])
     both = np.concatenate([IMAGES, np.broadcast_to(lopsided, IMAGES.shape)])
-    assert augment.suited(options, both, strangers) == options
-    assert augment.suited(options, np.zeros_like(IMAGES), labels) == options
+    assert augment.without_invalid_flips(options, both, strangers) == options
+    assert augment.without_invalid_flips(options, np.zeros_like(IMAGES), labels) == options
 
 
 @pytest.mark.real_data
 @pytest.mark.parametrize(("dataset", "flip"), [("fashion_mnist", "random"), ("mnist", "none")])
 def test_the_published_images_decide_clearly(dataset, flip):
     train = data.load_training(dataset, train_size=200).train
-    assert augment.suited({"flip": "random"}, *train) == {"flip": flip}
+    assert augment.without_invalid_flips({"flip": "random"}, *train) == {"flip": flip}
 
 
 @given(erase=st.integers(1, 28))

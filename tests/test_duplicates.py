@@ -59,7 +59,7 @@ def test_a_threshold_out_of_range_is_named(images, threshold):
 @pytest.mark.parametrize("shape", [(0, 28, 28), (28, 28)])
 @pytest.mark.parametrize("function", [duplicates.exact_duplicates, duplicates.near_duplicates])
 def test_no_images_are_named(function, shape):
-    with pytest.raises(BadInputError, match=r"got \(.*28\)"):
+    with pytest.raises(BadInputError, match=r"received \(.*28\)"):
         function(np.zeros(shape, np.uint8))
 
 

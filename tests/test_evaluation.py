@@ -148,17 +148,17 @@ def test_confidence_bins_hold_every_image_once(sample: tuple[np.ndarray, np.ndar
 @given(predictions())
 def test_answering_only_when_sure(sample: tuple[np.ndarray, np.ndarray]) -> None:
     labels, probabilities = sample
-    table = evaluation.selective_accuracy(labels, probabilities)
+    table = evaluation.risk_coverage(labels, probabilities)
     assert table["confidence"].is_monotonic_decreasing
     assert table["coverage"].iloc[-1] == 1
     everything = evaluation.metrics(labels, probabilities)["accuracy"]
-    assert table["accuracy"].iloc[-1] == pytest.approx(everything)
+    assert table["risk"].iloc[-1] == pytest.approx(1 - everything)
     some = len(labels) // 2
     given = probabilities.max(1) >= table["confidence"][some]
     assert given.mean() >= table["coverage"][some] - 1e-12
     order = np.argsort(-probabilities.max(1), kind="stable")[: some + 1]
-    right = probabilities[order].argmax(1) == labels[order]
-    assert table["accuracy"][some] == pytest.approx(right.mean())
+    wrong = probabilities[order].argmax(1) != labels[order]
+    assert table["risk"][some] == pytest.approx(wrong.mean())
 
 
 def test_paired_comparison_of_a_case_by_hand() -> None:
@@ -189,14 +189,14 @@ def test_comparison_turned_around(sample: tuple[np.ndarray, np.ndarray], seed: i
 
 def test_images_needed_give_the_power_asked_for() -> None:
     only_first, only_second = 0.02, 0.03
-    n = evaluation.images_needed(only_first, only_second)
+    n = evaluation.mcnemar_sample_size(only_first, only_second)
     rng = np.random.default_rng(0)
     draws = rng.multinomial(n, [only_first, only_second, 0.95], size=1_000)
     significant = [stats.binomtest(int(b), int(a + b)).pvalue < 0.05 for a, b, _ in draws if a + b]
     assert np.mean(significant) == pytest.approx(0.8, abs=0.05)
     for shares in [(0.02, 0.02), (-0.1, 0.2), (0.6, 0.7)]:
         with pytest.raises(BadInputError, match="two different shares"):
-            evaluation.images_needed(*shares)
+            evaluation.mcnemar_sample_size(*shares)
 
 
 def test_agreement_is_the_share_of_equal_answers() -> None:

@@ -169,21 +169,17 @@ def test_maps_follow_the_weights(network: keras.Model) -> None:
     np.testing.assert_allclose(after, 2 * before, rtol=1e-3, atol=1e-6)
 
 
-def test_scaled_keeps_what_speaks_for_the_class() -> None:
-    signed = np.array([[[-2.0, 0.0], [1.0, 4.0]], [[-1.0, -1.0], [0.0, 0.0]]])
-    expected = np.array([[[0.0, 0.0], [0.25, 1.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    np.testing.assert_array_equal(explain.scaled(signed), expected)
-
-
 def test_perturbing_leads_from_the_image_to_nothing_and_back(network: keras.Model) -> None:
     classes = np.zeros(6, int)
     ends = [
         network.predict(images, verbose=0)[:, 0] for images in (SKETCHES, np.zeros_like(SKETCHES))
     ]
     maps = np.random.default_rng(0).random(SKETCHES.shape)
-    for insert in (False, True):
-        curve = explain.perturbed(network, SKETCHES, maps, classes, insert=insert)
-        first, last = ends[::-1] if insert else ends
+    for curve_of, (first, last) in (
+        (explain.deletion_curve, ends),
+        (explain.insertion_curve, ends[::-1]),
+    ):
+        curve = curve_of(network, SKETCHES, maps, classes)
         np.testing.assert_allclose(curve[:, 0], first, atol=1e-5)
         np.testing.assert_allclose(curve[:, -1], last, atol=1e-5)
 
@@ -191,8 +187,8 @@ def test_perturbing_leads_from_the_image_to_nothing_and_back(network: keras.Mode
 def test_the_pixels_rated_highest_go_first() -> None:
     model = by_hand()
     maps = SKETCHES.astype(float)
-    falls = explain.perturbed(model, SKETCHES, maps, np.zeros(6, int))
-    slower = explain.perturbed(model, SKETCHES, -maps, np.zeros(6, int))
+    falls = explain.deletion_curve(model, SKETCHES, maps, np.zeros(6, int))
+    slower = explain.deletion_curve(model, SKETCHES, -maps, np.zeros(6, int))
     assert (np.diff(falls, axis=1) <= 1e-6).all()
     assert (falls.mean(axis=1) < slower.mean(axis=1)).all()
 
@@ -207,7 +203,7 @@ def test_what_does_not_fit_is_refused(network: keras.Model) -> None:
     with pytest.raises(BadInputError, match="no convolution"):
         explain.grad_cam(models.build("dense"), SKETCHES)
     with pytest.raises(BadInputError, match="a map an image"):
-        explain.perturbed(network, SKETCHES, np.zeros((6, 7, 7)))
+        explain.deletion_curve(network, SKETCHES, np.zeros((6, 7, 7)))
 
 
 def test_a_map_costs_little_more_than_an_answer() -> None:

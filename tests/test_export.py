@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_utils import data, explain, export, models
+from fmnist_utils import arrays, data, explain, export, models
 from fmnist_utils.errors import BadInputError, FailureError
 
 SKETCHES = data.sketches(64, seed=3)
@@ -48,22 +48,27 @@ def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path, suffix):
 
 def test_the_parts_make_up_the_answer():
     model = _model("residual")
-    parts = export.with_parts(model)(SKETCHES.images)
+    parts = export.with_auxiliary_outputs(model)(SKETCHES.images)
     probabilities = keras.ops.softmax(parts["logits"])
     np.testing.assert_allclose(probabilities, model(SKETCHES.images), atol=1e-5)
-    assert set(export.with_parts(_model("dense"))(SKETCHES.images)) == {"logits", "embedding"}
+    assert set(export.with_auxiliary_outputs(_model("dense"))(SKETCHES.images)) == {
+        "logits",
+        "embedding",
+    }
 
 
 @pytest.mark.parametrize("name", ["residual", "transfer"])
 def test_evidence_is_grad_cam_of_the_last_features(name):
     model = _model(name)
-    evidence = np.asarray(export.with_parts(model)(SKETCHES.images)["evidence"])
+    class_activation = np.asarray(
+        export.with_auxiliary_outputs(model)(SKETCHES.images)["class_activation"]
+    )
     layer = explain.feature_layers(model)[-1]
     for wanted in (0, 7):
-        summed = np.maximum(evidence[..., wanted], 0)
+        summed = np.maximum(class_activation[..., wanted], 0)
         maps = keras.ops.image.resize(summed[..., None], (28, 28))[..., 0]
         theirs = explain.grad_cam(model, SKETCHES.images, np.full(64, wanted), layer=layer)
-        np.testing.assert_allclose(explain.scaled(maps), theirs, atol=1e-4)
+        np.testing.assert_allclose(arrays.scale_maps(maps), theirs, atol=1e-4)
 
 
 def test_what_cannot_be_exported_is_named(tmp_path, monkeypatch):

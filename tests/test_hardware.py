@@ -17,7 +17,7 @@ def test_bfloat16_is_read_off_the_flags(
     monkeypatch: pytest.MonkeyPatch, flag: str, expected: bool
 ) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: CPUINFO.format(flag=flag))
-    assert hardware.computes_in_bfloat16() is expected
+    assert hardware.has_amx_bf16() is expected
     assert hardware.processor() == "Some Processor @ 2.00GHz"
 
 
@@ -27,5 +27,5 @@ def test_where_there_is_no_cpuinfo_float32_is_assumed(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "read_text", missing)
     monkeypatch.setattr("platform.processor", lambda: "arm")
-    assert hardware.computes_in_bfloat16() is False
+    assert hardware.has_amx_bf16() is False
     assert hardware.processor() == "arm"

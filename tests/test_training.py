@@ -88,7 +88,7 @@ def test_an_epoch_of_a_selection_notes_the_losses_of_what_it_showed(
     recipe = recipes.override(RECIPE, selection=0.5)
     difficulty = np.full(300, np.inf, np.float32)
     model = training.compiled_model(recipe, n_images=300)
-    update = training.update_function(model)
+    update = training.train_step_fn(model)
     images, labels = sketches.train.images, sketches.train.labels
 
     def epoch(number: int) -> None:

@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_utils import paths
+from fmnist_utils.arrays import check_pixels, scale_maps, softmax
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.photos import prepare
@@ -31,8 +32,9 @@ class Answers:
     ----------
     probabilities : ndarray of shape (n, 10), float32
         Calibrated, for an image that is one of the ten.
-    familiarity : ndarray of shape (n,), float32
-        How much an image is like those that the model was trained on; of any sign.
+    energy_score : ndarray of shape (n,), float32
+        The negative energy, ``logsumexp`` of the logits: high for an image like those that the
+        model was trained on, low for one out of distribution (Liu et al., arXiv 2010.03759).
     known : ndarray of shape (n,), bool
         False where the answer is "none of the ten".
     embedding : ndarray of shape (n, d), float32
@@ -41,7 +43,7 @@ class Answers:
     """
 
     probabilities: NDArray[np.float32]
-    familiarity: NDArray[np.float32]
+    energy_score: NDArray[np.float32]
     known: NDArray[np.bool_]
     embedding: NDArray[np.float32]
 
@@ -49,7 +51,7 @@ class Answers:
         """Return the answers to some of the images."""
         return Answers(
             self.probabilities[part],
-            self.familiarity[part],
+            self.energy_score[part],
             self.known[part],
             self.embedding[part],
         )
@@ -122,14 +124,13 @@ class Predictor:
         """
         logits, embedding = self._run(pictures, "logits", "embedding")
         scaled = logits / self.card["temperature"]
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        familiarity = np.logaddexp.reduce(logits, axis=1)
-        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        energy_score = np.logaddexp.reduce(logits, axis=1)
+        probabilities = softmax(scaled)
         length = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         return Answers(
             probabilities=probabilities,
-            familiarity=familiarity,
-            known=familiarity >= self.card["familiarity_threshold"],
+            energy_score=energy_score,
+            known=energy_score >= self.card["energy_threshold"],
             embedding=np.asarray(
                 np.hstack([probabilities, embedding / length]) / np.sqrt(2), np.float32
             ),
@@ -174,7 +175,7 @@ class Predictor:
         BadInputError
             If shapes, dtype or classes do not fit.
         """
-        pixels, wanted = _checked(pictures), np.asarray(classes)
+        pixels, wanted = check_pixels(pictures), np.asarray(classes)
         if wanted.shape != pixels.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
             raise BadInputError(
                 f"Need {len(pixels)} classes from 0 to {N_CLASSES - 1}, one an image; received "
@@ -182,31 +183,20 @@ class Predictor:
             )
         maps = np.zeros(pixels.shape, np.float32)
         for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
-            (evidence,) = self._run(_shifted(pixels, dy, dx), "evidence")
-            chosen = np.maximum(evidence[np.arange(len(evidence)), ..., wanted], 0)
+            (class_activation,) = self._run(_shifted(pixels, dy, dx), "class_activation")
+            chosen = np.maximum(class_activation[np.arange(len(class_activation)), ..., wanted], 0)
             for i, row in enumerate(chosen):
                 chosen_map = cv2.resize(row, IMAGE_SHAPE, interpolation=cv2.INTER_LINEAR)
                 maps[i] += _shifted(chosen_map, -dy, -dx)
-        highest = maps.max(axis=(1, 2), keepdims=True)
-        return np.asarray(maps / np.where(highest > 0, highest, 1), np.float32)
+        return scale_maps(maps)
 
     def _run(self, pictures: ArrayLike, *outputs: str) -> list[NDArray[np.float32]]:
-        pixels = _checked(pictures)
+        pixels = check_pixels(pictures)
         batches = [
             self._session.run(outputs, {self._input: pixels[start : start + _BATCH]})
             for start in range(0, len(pixels), _BATCH)
         ]
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
-
-
-def _checked(pictures: ArrayLike) -> NDArray[np.uint8]:
-    """Return images as an array, or raise an error."""
-    pixels = np.asarray(pictures)
-    if pixels.ndim != 3 or pixels.shape[1:] != IMAGE_SHAPE or len(pixels) == 0:
-        raise BadInputError(f"Need images of shape (n, 28, 28), n > 0; received {pixels.shape}.")
-    if pixels.dtype != np.uint8:
-        raise BadInputError(f"Need pixels as uint8, 0 to 255; received {pixels.dtype}.")
-    return pixels
 
 
 def _shifted(pictures: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from fmnist_utils.arrays import check_images
 from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.errors import BadInputError
 
@@ -40,9 +41,7 @@ def image_grid(
     BadInputError
         If there are no images, or not as many titles as images.
     """
-    images = np.asarray(images)
-    if images.ndim != 3 or len(images) == 0:
-        raise BadInputError(f"Need images of shape (n, height, width), n > 0; got {images.shape}.")
+    images = check_images(images)
     if titles is not None and len(titles) != len(images):
         raise BadInputError(f"Need one title an image: got {len(titles)} for {len(images)}.")
     columns = min(columns, len(images))

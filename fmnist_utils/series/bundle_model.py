@@ -13,8 +13,8 @@ from fmnist_utils.files import atomic_write
 from fmnist_utils.photos import clothing_dataset
 from fmnist_utils.photos.predictor import Predictor
 
-# Shares that the threshold of familiarity may turn away: of validation images, of photos of the
-# ten classes among those for tuning.
+# Shares that the threshold of the energy score may turn away: of validation images, of photos of
+# the ten classes among those for tuning.
 _REFUSED_IMAGES, _REFUSED_PHOTOS = 0.04, 0.08
 LIMITS = (
     "Sees one garment on a plain background, as grey 28x28 pixels: no colour, no material, no "
@@ -57,7 +57,7 @@ def package(run: store.Run, name: str, folder: Path) -> dict[str, Any]:
         "parameters": run.metrics["parameters"],
         "limits": LIMITS,
         "temperature": 1.0,
-        "familiarity_threshold": -np.inf,
+        "energy_threshold": -np.inf,
     }
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch)
@@ -81,13 +81,13 @@ def _measured(raw: Predictor) -> dict[str, Any]:
         for photo in clothing_dataset.load("tuning")
         if clothing_dataset.RIGHT_ANSWERS[photo.folder]
     ]
-    pictured = [raw.predict_file(photo.path)[1].familiarity[0] for photo in known]
+    pictured = [raw.predict_file(photo.path)[1].energy_score[0] for photo in known]
     right = raw.predict(test.images).probabilities.argmax(axis=1) == test.labels
     return {
         # Softmax undoes what the logarithm does, up to a constant that it does not see.
         "temperature": calibration.temperature(np.log(seen.probabilities), validation.labels),
-        "familiarity_threshold": min(
-            float(np.quantile(seen.familiarity, _REFUSED_IMAGES)),
+        "energy_threshold": min(
+            float(np.quantile(seen.energy_score, _REFUSED_IMAGES)),
             float(np.quantile(pictured, _REFUSED_PHOTOS)),
         ),
         "accuracy": {

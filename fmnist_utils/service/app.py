@@ -377,11 +377,11 @@ def _described(answers: Answers, top: int) -> list[dict[str, Any]]:
         {
             "answer": name,
             "known": bool(known),
-            "familiarity": round(float(familiarity), 3),
+            "energy_score": round(float(energy_score), 3),
             "classes": [{"class": c, "probability": round(p, 4)} for c, p in ranked],
         }
-        for name, known, familiarity, ranked in zip(
-            answers.names(), answers.known, answers.familiarity, answers.top(top), strict=True
+        for name, known, energy_score, ranked in zip(
+            answers.names(), answers.known, answers.energy_score, answers.top(top), strict=True
         )
     ]
 

@@ -82,7 +82,7 @@ def test_an_explanation_lies_between_0_and_1(predictor):
 @pytest.mark.parametrize("place", [(4, 16), (12, 12), (20, 3)])
 def test_an_explanation_is_finer_than_the_features_and_in_its_place(monkeypatch, place):
     def brightness(_, pictures, *__):
-        """Return how bright each of 4x4 parts of an image is, as evidence for class 3."""
+        """Return how bright each of 4x4 parts of an image is, as class_activation for class 3."""
         parts = pictures.reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
         return [parts[..., None] * (np.arange(10) == 3)]
 

@@ -50,14 +50,14 @@ def test_a_package_answers_as_its_run_does(run, tmp_path):
     right = answers.probabilities.argmax(axis=1) == test.labels
     assert card["accuracy"]["test"] == pytest.approx(right.mean())
     validation = bundle_model.data.load_training().validation
-    familiarity = predictor.predict(validation.images).familiarity
+    energy_score = predictor.predict(validation.images).energy_score
     photographed = [
-        predictor.predict_file(photo.path)[1].familiarity[0]
+        predictor.predict_file(photo.path)[1].energy_score[0]
         for photo in bundle_model.clothing_dataset.load("tuning")
         if photo.folder == "dress"
     ]
-    assert card["familiarity_threshold"] == pytest.approx(
-        min(np.quantile(familiarity, 0.04), np.quantile(photographed, 0.08))
+    assert card["energy_threshold"] == pytest.approx(
+        min(np.quantile(energy_score, 0.04), np.quantile(photographed, 0.08))
     )
 
 

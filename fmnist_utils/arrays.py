@@ -1,0 +1,83 @@
+"""What is done alike wherever images, maps and scores are arrays; with NumPy alone."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fmnist_utils.classes import IMAGE_SHAPE
+from fmnist_utils.errors import BadInputError
+
+
+def check_images(images: ArrayLike, *, shape: tuple[int, int] | None = None) -> NDArray[np.generic]:
+    """Return images as an array, or raise BadInputError.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, height, width)
+        At least one.
+    shape : tuple of int, optional
+        Height and width that they must have, `classes.IMAGE_SHAPE` for instance.
+
+    Examples
+    --------
+    >>> check_images([[[0, 255]]]).shape
+    (1, 1, 2)
+    """
+    array = np.asarray(images)
+    if array.ndim != 3 or len(array) == 0 or (shape is not None and array.shape[1:] != shape):
+        height, width = shape or ("height", "width")
+        raise BadInputError(
+            f"Need images of shape (n, {height}, {width}), n > 0; received {array.shape}."
+        )
+    return array
+
+
+def check_pixels(images: ArrayLike) -> NDArray[np.uint8]:
+    """Return images of 28x28 pixels as an array of uint8, or raise BadInputError.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, 28, 28), uint8
+        0 is background.
+    """
+    array = check_images(images, shape=IMAGE_SHAPE)
+    if array.dtype != np.uint8:
+        raise BadInputError(f"Need pixels as uint8, 0 to 255; received {array.dtype}.")
+    return array.view(np.uint8)
+
+
+def scale_maps(maps: ArrayLike) -> NDArray[np.float32]:
+    """Return maps from 0 to 1, each by its own highest value; what is below 0 becomes 0.
+
+    Parameters
+    ----------
+    maps : array_like of shape (n, height, width)
+        Signed, as `explain.integrated_gradients` gives them.
+
+    Examples
+    --------
+    >>> scale_maps([[[-1, 2, 4]]]).tolist()
+    [[[0.0, 0.5, 1.0]]]
+    """
+    positive = np.maximum(np.asarray(maps, np.float32), 0)
+    highest = positive.max(axis=(1, 2), keepdims=True)
+    return np.asarray(positive / np.where(highest > 0, highest, 1), np.float32)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities that sum to 1 in each row.
+
+    Written out, since SciPy, whose function gives the same, weighs more than all else that an
+    answer to a photo needs besides OpenCV.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, classes), float32
+        Of any size.
+
+    Examples
+    --------
+    >>> softmax(np.float32([[1000, 1000]])).tolist()
+    [[0.5, 0.5]]
+    """
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
