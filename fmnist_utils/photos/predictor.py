@@ -115,7 +115,7 @@ class Predictor:
         Parameters
         ----------
         pictures : array_like of shape (n, 28, 28), uint8
-            0 is background; what `prepare.prepare` makes of photos.
+            0 is background; what `prepare.to_image` makes of photos.
 
         Raises
         ------
@@ -149,7 +149,7 @@ class Predictor:
         BadInputError
             If it is no image, a damaged or too large one.
         """
-        prepared = prepare.prepare(prepare.read(source))
+        prepared = prepare.to_image(prepare.read(source))
         return prepared, self.predict(prepared.image[None])
 
     def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:

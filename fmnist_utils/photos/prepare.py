@@ -131,7 +131,7 @@ def find(sources: Iterable[Path]) -> list[Path]:
     return found
 
 
-def prepare(photo: Photo) -> Prepared:
+def to_image(photo: Photo) -> Prepared:
     """Return a photo's garment as a 28x28 image, with the steps on the way.
 
     The garment is told from its background by transparency, where there is some, and otherwise by

@@ -462,7 +462,7 @@ def _clouds(rng: Random, height: int, width: int, *, n: int = 6) -> Picture:
 
 
 def _shrunk(garment: Picture, rng: Random) -> NDArray[np.uint8]:
-    """Return a garment as `prepare.prepare` would, with what it lost when enlarged made up for."""
+    """Return a garment as `prepare.to_image` would, with what it lost when enlarged made up for."""
     trimmed = _trimmed(garment)
     inside = trimmed > _BACKGROUND
     near = cv2.GaussianBlur(trimmed, (0, 0), 3) / np.maximum(

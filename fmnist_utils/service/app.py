@@ -85,7 +85,7 @@ class _Service:
 
     def _prepare(self, upload: _Upload, max_pixels: int) -> prepare.Prepared:
         try:
-            return prepare.prepare(prepare.read(upload.content, max_pixels=max_pixels))
+            return prepare.to_image(prepare.read(upload.content, max_pixels=max_pixels))
         except BadInputError as error:
             raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
 

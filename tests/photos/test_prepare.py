@@ -85,7 +85,7 @@ def test_of_a_moving_picture_the_first_frame(upright: Image.Image) -> None:
 def test_transparency_tells_the_garment() -> None:
     rgba = np.zeros((60, 60, 4), np.uint8)
     rgba[10:50, 20:40] = (90, 90, 90, 255)
-    prepared = prepare.prepare(prepare.read(_encoded(Image.fromarray(rgba), "PNG")))
+    prepared = prepare.to_image(prepare.read(_encoded(Image.fromarray(rgba), "PNG")))
     assert prepared.garment.shape == (40, 20)
     assert (prepared.garment == 255 - 90).all()
     assert (prepared.image[:, 7:21] > 0).all()
@@ -95,7 +95,7 @@ def test_transparency_tells_the_garment() -> None:
 @pytest.mark.parametrize("background", [230, 10])
 def test_the_garment_is_found_trimmed_and_centred(background: int) -> None:
     photo = prepare.Photo(_scene(background=background, garment=120), np.ones((300, 200), bool))
-    prepared = prepare.prepare(photo)
+    prepared = prepare.to_image(photo)
     height, width = prepared.garment.shape
     assert height / width == pytest.approx(2, rel=0.1)
     columns = np.flatnonzero(prepared.image.any(axis=0))
@@ -106,14 +106,14 @@ def test_the_garment_is_found_trimmed_and_centred(background: int) -> None:
 
 def test_what_is_prepared_already_is_left_as_it_is() -> None:
     for image in data.sketches(10, seed=0).images:
-        prepared = prepare.prepare(prepare.read(_encoded(Image.fromarray(image), "PNG")))
+        prepared = prepare.to_image(prepare.read(_encoded(Image.fromarray(image), "PNG")))
         np.testing.assert_array_equal(prepared.image, image)
 
 
 def test_a_white_garment_is_no_background() -> None:
     rgba = np.full((40, 40, 4), 255, np.uint8)
     rgba[:10, :, 3] = 0
-    prepared = prepare.prepare(prepare.read(_encoded(Image.fromarray(rgba), "PNG")))
+    prepared = prepare.to_image(prepare.read(_encoded(Image.fromarray(rgba), "PNG")))
     assert (prepared.garment == 1).all()
 
 
@@ -126,7 +126,7 @@ def test_a_white_garment_is_no_background() -> None:
 def test_any_photo_gives_an_image(height: int, width: int, value: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rgb = rng.integers(max(0, value - 30), value + 1, (height, width, 3)).astype(np.uint8)
-    prepared = prepare.prepare(prepare.Photo(rgb, rng.random((height, width)) > seed / 10))
+    prepared = prepare.to_image(prepare.Photo(rgb, rng.random((height, width)) > seed / 10))
     assert prepared.image.shape == (28, 28)
     assert prepared.image.dtype == np.uint8
     assert prepared.image.any() or (height, width) == (28, 28)
