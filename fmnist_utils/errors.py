@@ -1,7 +1,5 @@
 """The two kinds of expected failure; anything else is a bug and keeps its traceback."""
 
-import importlib.metadata
-import re
 from collections.abc import Iterable
 
 
@@ -24,31 +22,32 @@ def unknown(what: str, value: object, valid: Iterable[object]) -> BadInputError:
         The name received.
     valid : iterable of object
         The names to choose from.
+
+    Examples
+    --------
+    >>> print(unknown("split", "train", ["test", "validation"]))
+    Unknown split 'train': choose one of test, validation.
     """
     return BadInputError(
         f"Unknown {what} {value!r}: choose one of {', '.join(str(name) for name in valid)}."
     )
 
 
-# Libraries whose distributions have other names.
-_DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn"}
-
-
-def not_installed(error: ModuleNotFoundError) -> FailureError | None:
-    """Return the error for a library that one of the package's extras brings, or None.
+def not_installed(library: str, extra: str) -> FailureError:
+    """Return the error for a library that is missing; it names the command to install it.
 
     Parameters
     ----------
-    error : ModuleNotFoundError
-        Raised where the library was imported.
+    library : str
+        As it is imported, such as ``"tensorflow"``.
+    extra : str
+        The extra of ``pyproject.toml`` that brings it, such as ``"course"``.
+
+    Examples
+    --------
+    >>> print(not_installed("tensorflow", "course"))
+    This needs tensorflow, which is not installed: pip install "fmnist_utils[course]"
     """
-    library = (error.name or "").partition(".")[0]
-    wanted = re.escape(_DISTRIBUTIONS.get(library, library).replace("_", "-"))
-    for requirement in importlib.metadata.requires("fmnist_utils") or []:
-        found = re.match(rf"{wanted}\b(?!-).*extra == ['\"](\w+)['\"]", requirement, re.IGNORECASE)
-        if found:
-            return FailureError(
-                f"This needs {library}, which is not installed: "
-                f"pip install 'fmnist_utils[{found[1]}]'."
-            )
-    return None
+    return FailureError(
+        f'This needs {library}, which is not installed: pip install "fmnist_utils[{extra}]"'
+    )

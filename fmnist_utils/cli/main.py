@@ -4,7 +4,8 @@ import dataclasses
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -42,11 +43,6 @@ def main() -> NoReturn:
         _end(error, 2)
     except FailureError as error:
         _end(error, 1)
-    except ModuleNotFoundError as error:
-        missing = not_installed(error)
-        if missing is None:
-            raise
-        _end(missing, 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(0)
@@ -55,6 +51,18 @@ def main() -> NoReturn:
 def _end(error: Exception, code: int) -> NoReturn:
     print(f"fmnist: {error}", file=sys.stderr)
     sys.exit(code)
+
+
+@contextmanager
+def _needs(extra: str) -> Iterator[None]:
+    """Decorate a command that imports the libraries of an extra, which may not be installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library in ("", "fmnist_utils"):  # a bug
+            raise
+        raise not_installed(library, extra) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,6 +82,7 @@ def commands() -> None:
 @click.option(
     "--publish", "published", is_flag=True, help="Take the outputs of a full run into the checkout."
 )
+@_needs("series")
 def run_series(
     numbers: tuple[str, ...],
     profile: str,
@@ -102,6 +111,7 @@ def run_series(
 @click.argument("name")
 @_SET
 @click.option("--deterministic", is_flag=True, help="Bit-equal weights, somewhat slower.")
+@_needs("course")
 def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
     """Train the recipe NAME, or find it trained."""
     changes = {"deterministic": True} if deterministic else {}
@@ -127,6 +137,7 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
     metavar="DIR",
     help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
 )
+@_needs("series")
 def evaluate_recipe(
     name: str,
     assignments: tuple[str, ...],
@@ -170,6 +181,7 @@ def evaluate_recipe(
 @commands.command("results")
 @click.option("--split", default="test", show_default=True, help="test or validation.")
 @click.option("--profile", default="full", show_default=True, help="smoke, quick or full.")
+@_needs("course")
 def show_results(split: str, profile: str) -> None:
     """Show the published results."""
     from fmnist_utils import paths, recipes, results
@@ -194,6 +206,7 @@ def show_results(split: str, profile: str) -> None:
     show_default=True,
     help="List a file's bad images and stop, or leave them out.",
 )
+@_needs("course")
 def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> None:
     """Show what data is there, where it came from and whether it verifies.
 
@@ -226,6 +239,7 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
 @click.option("--method", default="grad_cam", show_default=True, help="Of fmnist_utils.explain.")
 @click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
 @click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
+@_needs("course")
 def explain_image(
     image: Path,
     name: str,
@@ -262,6 +276,7 @@ def explain_image(
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line a photo, for a spreadsheet.")
 @click.option("--explain", is_flag=True, help="Draw the steps and the reasons beside each photo.")
+@_needs("course")
 def predict_photos(
     sources: tuple[Path, ...], top: int, as_json: bool, as_csv: bool, explain: bool
 ) -> None:
@@ -287,6 +302,7 @@ def predict_photos(
 @click.argument("photo", type=_PATH)
 @click.option("--count", default=10, show_default=True, help="How many neighbours.")
 @click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
+@_needs("course")
 def find_similar(photo: Path, count: int, output: Path | None) -> None:
     """Find the training images that are most like the garment on PHOTO, and draw them."""
     from fmnist_utils.cli import predict_files
@@ -315,6 +331,7 @@ def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
 @click.option("--port", default=8000, show_default=True)
 @_limit_options
+@_needs("serve")
 def serve_http(host: str, port: int, **limits: Any) -> None:
     """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
     from fmnist_utils.service import app
@@ -328,6 +345,7 @@ def serve_http(host: str, port: int, **limits: Any) -> None:
 @click.option("--format", "kind", default="onnx", show_default=True, help="onnx or litert.")
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
 @click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
+@_needs("export")
 def export_recipe(
     name: str, assignments: tuple[str, ...], kind: str, int8: bool, output: Path | None
 ) -> None:
@@ -354,6 +372,7 @@ def export_recipe(
 @commands.command("package")
 @click.argument("name", default="photo")
 @_SET
+@_needs("export")
 def package_model(name: str, assignments: tuple[str, ...]) -> None:
     """Make the model that comes with the package anew, from the recipe NAME."""
     recipe = _recipe(name, assignments)
@@ -367,6 +386,7 @@ def package_model(name: str, assignments: tuple[str, ...]) -> None:
 
 
 @commands.command("stamp")
+@_needs("series")
 def stamp_text() -> None:
     """Write the generated text anew: README's table, the notebooks' costs, links and badges."""
     from fmnist_utils.series import publish

@@ -252,6 +252,22 @@ def test_a_read_of_the_test_set_is_recorded_with_what_was_changed(
     assert many["values"] == [pytest.approx((total.argmax(axis=1) == test.labels).mean())]
 
 
+def test_a_missing_library_is_one_sentence_a_missing_module_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "fmnist_utils.results")
+    monkeypatch.delattr("fmnist_utils.results")
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert fmnist("results") == 1
+    assert capsys.readouterr().err == (
+        'fmnist: This needs psutil, which is not installed: pip install "fmnist_utils[course]"\n'
+    )
+    monkeypatch.setitem(sys.modules, "fmnist_utils.results", None)
+    monkeypatch.setattr(sys, "argv", ["fmnist", "results"])
+    with pytest.raises(ModuleNotFoundError):
+        main.main()
+
+
 @pytest.mark.parametrize("code", ["import fmnist_utils", "from fmnist_utils import cli"])
 def test_cheap_imports_stay_cheap(code: str) -> None:
     done = subprocess.run(
