@@ -7,7 +7,7 @@ also rise because another class falls.
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -19,12 +19,17 @@ from fmnist_utils.arrays import check_pixels, scale_maps
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, unknown
 
+Images = NDArray[np.uint8]
 Maps = NDArray[np.float32]
+Classes = NDArray[np.integer]
 SHARES = tuple(np.linspace(0, 1, 15))  # of the pixels, at which the curves are measured
 
 
 def feature_layers(model: keras.Model) -> list[str]:
     """Return the names of the layers that Grad-CAM can look at, from the first to the last.
+
+    These are the first convolution and all layers after it whose feature maps are larger than one
+    pixel.
 
     Parameters
     ----------
@@ -35,6 +40,17 @@ def feature_layers(model: keras.Model) -> list[str]:
     ------
     BadInputError
         If the model has no convolution.
+
+    Notes
+    -----
+    Introduced in notebook 07.
+
+    Examples
+    --------
+    >>> from fmnist_utils import explain, models
+    >>> model = models.build("cnn", {"filters": [[4], [8]]})
+    >>> [model.get_layer(name).output.shape[1:3] for name in explain.feature_layers(model)]
+    [(28, 28), (14, 14), (14, 14), (14, 14), (7, 7), (7, 7)]
     """
     kinds = [isinstance(layer, keras.layers.Conv2D) for layer in model.layers]
     if not any(kinds):
@@ -43,16 +59,13 @@ def feature_layers(model: keras.Model) -> list[str]:
             "integrated_gradients or occlusion."
         )
     behind = model.layers[kinds.index(True) :]
-    return [layer.name for layer in behind if _side(layer) > 1]
+    return [layer.name for layer in behind if _map_size(layer) > 1]
 
 
 def grad_cam(
-    model: keras.Model,
-    images: NDArray[np.uint8],
-    classes: ArrayLike | None = None,
-    layer: str | None = None,
+    model: keras.Model, images: Images, classes: ArrayLike | None = None, layer: str | None = None
 ) -> Maps:
-    """Return where a layer's features speak for a class.
+    """Return Grad-CAM maps, which show where a layer's features raise the logit of a class.
 
     Parameters
     ----------
@@ -60,25 +73,33 @@ def grad_cam(
         Functional or sequential, with a convolution.
     images : ndarray of shape (n, 28, 28), uint8
         0 is background.
-    classes : array_like of shape (n,), optional
-        What to explain; by default what the model answers.
+    classes : array_like of shape (n,), integer, optional
+        What to explain, 0 to 9; by default the class that the model predicts.
     layer : str, optional
-        One of `feature_layers`; by default the last with at least seven fields a side, for what
-        is coarser says nothing on a small image.
+        One of `feature_layers`; by default the last whose feature maps have at least 7x7 pixels:
+        coarser maps say little about a small image.
 
     Returns
     -------
     ndarray of shape (n, 28, 28), float32
-        From 0 to 1 in each image; all 0 where nothing speaks for the class.
+        0 to 1, each map divided by its maximum; all 0 where no feature raises the logit.
 
     Raises
     ------
     BadInputError
-        If the images or classes do not fit, the layer is unknown or there is no convolution.
+        If the images or classes do not fit, the layer is unknown or the model has no convolution.
 
     Notes
     -----
-    Selvaraju et al., arXiv 1610.02391.
+    Selvaraju et al., arXiv 1610.02391. Introduced in notebook 09.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, explain, models
+    >>> images = data.sketches(2, seed=0).images
+    >>> maps = explain.grad_cam(models.build("cnn"), images, classes=[3, 5])
+    >>> maps.shape, bool((0 <= maps).all() and (maps <= 1).all())
+    ((2, 28, 28), True)
     """
 
     def weights(_: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -88,14 +109,35 @@ def grad_cam(
 
 
 def grad_cam_plus_plus(
-    model: keras.Model,
-    images: NDArray[np.uint8],
-    classes: ArrayLike | None = None,
-    layer: str | None = None,
+    model: keras.Model, images: Images, classes: ArrayLike | None = None, layer: str | None = None
 ) -> Maps:
-    """Return where a layer's features speak for a class, several places alike.
+    """Return Grad-CAM++ maps, which show every part that raises a logit, not the largest alone.
 
-    Parameters, result and errors are those of `grad_cam`; Chattopadhyay et al., arXiv 1710.11063.
+    Parameters
+    ----------
+    model, images, classes, layer
+        As for `grad_cam`.
+
+    Returns
+    -------
+    ndarray of shape (n, 28, 28), float32
+        0 to 1, as from `grad_cam`.
+
+    Raises
+    ------
+    BadInputError
+        As from `grad_cam`.
+
+    Notes
+    -----
+    Chattopadhyay et al., arXiv 1710.11063. Introduced in notebook 09.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, explain, models
+    >>> images = data.sketches(2, seed=0).images
+    >>> explain.grad_cam_plus_plus(models.build("cnn"), images).shape
+    (2, 28, 28)
     """
 
     def weights(features: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -109,30 +151,35 @@ def grad_cam_plus_plus(
 
 def integrated_gradients(
     model: keras.Model,
-    images: NDArray[np.uint8],
+    images: Images,
     classes: ArrayLike | None = None,
     *,
     steps: int = 128,
     tolerance: float | None = 0.01,
 ) -> Maps:
-    """Return how much each pixel adds to the class's logit, on the way from an empty image.
+    """Return how much each pixel adds to the logit of a class, compared with an empty image.
 
     Parameters
     ----------
     model, images, classes
         As for `grad_cam`; the model needs no convolution.
     steps : int
-        Gradients along the straight way. They are dense near the empty image, where a network
-        that normalises its features decides most.
+        How many gradients are taken along the straight line from the empty image. They are dense
+        near the empty image, where a network with normalised features changes most.
     tolerance : float, optional
-        Where the values of an image do not sum to the logit less that of an empty image within
-        this share of it (of 1, where it is smaller), the steps are doubled, up to 32 times as
-        many; None leaves them as they are.
+        The pixels' values should sum to the image's logit minus that of the empty image. Where
+        they miss it by more than this share of the difference (or of 1, if the difference is
+        smaller), the steps are doubled, up to 32 times as many. None: `steps` are enough.
 
     Returns
     -------
     ndarray of shape (n, 28, 28), float32
-        Signed.
+        In units of the logit; negative where a pixel speaks against the class.
+
+    Raises
+    ------
+    BadInputError
+        If the images or classes do not fit.
 
     Warns
     -----
@@ -141,167 +188,194 @@ def integrated_gradients(
 
     Notes
     -----
-    Sundararajan et al., arXiv 1703.01365.
+    Sundararajan et al., arXiv 1703.01365. Introduced in notebook 09.
+
+    Examples
+    --------
+    For softmax regression it is each pixel times its weight; background adds nothing:
+
+    >>> from fmnist_utils import data, explain, models
+    >>> images = data.sketches(2, seed=0).images
+    >>> values = explain.integrated_gradients(models.build("dense"), images, steps=8)
+    >>> values.shape, bool((values[images == 0] == 0).all())
+    ((2, 28, 28), True)
     """
-    network = _Network.of(model)
-    maps = []
-    for some, wanted in _batches(images, classes):
-        pixels = network.scaled(some)
-        explained = _settled(wanted, network.logits(pixels))
-        found, finer = _integrated(network, pixels, explained, steps), steps
-        while tolerance is not None:
+    allowed = np.inf if tolerance is None else tolerance
+
+    def attributions(network: _Network, pixels: Maps, explained: Classes) -> Maps:
+        found, rough = np.empty_like(pixels), np.ones(len(pixels), bool)
+        for finer in (steps * 2**doublings for doublings in range(6)):
+            found[rough] = _integrated(network, pixels[rough], explained[rough], finer)
             gaps = _incompleteness(network, pixels, explained, found)
-            rough = np.flatnonzero(gaps > tolerance)
-            if len(rough) == 0:
-                break
-            if finer == 32 * steps:
-                warnings.warn(
-                    f"Integrated gradients of {len(rough)} images miss the difference of logits "
-                    f"by up to {gaps.max():.1%} with {finer:,} steps.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-                break
-            finer *= 2
-            found[rough] = _integrated(network, tf.gather(pixels, rough), explained[rough], finer)
-        maps.append(found)
-    return np.concatenate(maps)
+            rough = gaps > allowed
+            if not rough.any():
+                return found
+        warnings.warn(
+            f"Integrated gradients of {rough.sum()} images miss the difference of logits by up to "
+            f"{gaps.max():.1%} with {finer:,} steps.",
+            RuntimeWarning,
+            stacklevel=4,  # where integrated_gradients was called
+        )
+        return found
+
+    return _by_batches(attributions, model, images, classes)
 
 
 def occlusion(
     model: keras.Model,
-    images: NDArray[np.uint8],
+    images: Images,
     classes: ArrayLike | None = None,
     *,
     size: int = 7,
     stride: int = 3,
 ) -> Maps:
-    """Return how much the class's logit falls where a square is painted over with background.
+    """Return how much the logit of a class falls when a square of the image is set to background.
 
     Parameters
     ----------
     model, images, classes
         As for `grad_cam`; the model needs no convolution.
     size, stride : int
-        Side of the square and distance of its places, in pixels.
+        Side of the square, and distance from one square to the next, in pixels.
 
     Returns
     -------
     ndarray of shape (n, 28, 28), float32
-        Signed: the mean over the squares that cover a pixel.
+        In units of the logit: the mean over the squares that cover a pixel; negative where the
+        logit rises.
+
+    Raises
+    ------
+    BadInputError
+        If the squares would miss pixels, or the images or classes do not fit.
 
     Notes
     -----
-    Zeiler and Fergus, arXiv 1311.2901.
+    Zeiler and Fergus, arXiv 1311.2901. Introduced in notebook 09.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, explain, models
+    >>> images = data.sketches(2, seed=0).images
+    >>> explain.occlusion(models.build("dense"), images, size=14, stride=14).shape
+    (2, 28, 28)
     """
-    if not 1 <= stride <= size <= IMAGE_SHAPE[0]:
+    side = IMAGE_SHAPE[0]
+    if not 1 <= stride <= size <= side:
         raise BadInputError(
-            f"Need 1 <= stride <= size <= {IMAGE_SHAPE[0]}, so that every pixel is covered; "
+            f"Need 1 <= stride <= size <= {side}, so that every pixel is covered; "
             f"received stride {stride}, size {size}."
         )
-    network = _Network.of(model)
-    places = [*range(0, IMAGE_SHAPE[0] - size, stride), IMAGE_SHAPE[0] - size]
-    maps = []
-    for some, wanted in _batches(images, classes):
-        pixels = np.asarray(network.scaled(some))
-        logits = network.logits(pixels)
-        explained = _settled(wanted, logits)
-        whole = _of_class(logits, explained)
-        total, times = np.zeros(some.shape, np.float32), np.zeros(IMAGE_SHAPE, np.float32)
-        for top in places:
-            for left in places:
-                square = np.s_[top : top + size, left : left + size]
-                painted = pixels.copy()
-                painted[:, *square] = 0
-                fall = whole - _of_class(network.logits(painted), explained)
-                total[:, *square] += np.asarray(fall)[:, np.newaxis, np.newaxis]
-                times[square] += 1
-        maps.append(total / times)
-    return np.concatenate(maps)
+    starts = [*range(0, side - size, stride), side - size]
+
+    def mean_falls(network: _Network, pixels: Maps, explained: Classes) -> Maps:
+        whole = network.logit_of(pixels, explained)
+        falls, n_squares = np.zeros_like(pixels), np.zeros(IMAGE_SHAPE, np.float32)
+        for top, left in itertools.product(starts, starts):
+            square = np.s_[top : top + size, left : left + size]
+            covered = pixels.copy()
+            covered[:, *square] = 0
+            falls[:, *square] += (whole - network.logit_of(covered, explained))[:, None, None]
+            n_squares[square] += 1
+        return falls / n_squares
+
+    return _by_batches(mean_falls, model, images, classes)
 
 
 def deletion_curve(
     model: keras.Model,
-    images: NDArray[np.uint8],
+    images: Images,
     maps: ArrayLike,
     classes: ArrayLike | None = None,
     *,
     shares: Sequence[float] = SHARES,
 ) -> NDArray[np.float32]:
-    """Return the class's probability while pixels are set to background, highest rated first.
+    """Return the probability of a class as pixels are set to background, highest rated first.
 
     A good map finds the pixels that matter: the probability falls fast.
 
     Parameters
     ----------
     model, images, classes
-        As for `grad_cam`.
+        As for `grad_cam`; the model needs no convolution.
     maps : array_like of shape (n, 28, 28)
-        What rates the pixels.
+        The rating of each pixel.
     shares : sequence of float
-        Of all pixels, from 0 to 1, at which to ask.
+        Shares of the pixels, 0 to 1, after which the probability is computed.
 
     Returns
     -------
     ndarray of shape (n, len(shares)), float32
+        0 to 1.
 
     Raises
     ------
     BadInputError
-        If there is not a map for each image, or the images or classes do not fit.
+        If there is not one map for each image, or the images or classes do not fit.
 
     Notes
     -----
-    Petsiuk et al., arXiv 1806.07421.
+    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 09.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, explain, models
+    >>> model, images = models.build("dense"), data.sketches(2, seed=0).images
+    >>> curve = explain.deletion_curve(model, images, maps=images, shares=[0, 0.5, 1])
+    >>> curve.shape
+    (2, 3)
+
+    At share 0 the image is whole:
+
+    >>> bool(abs(curve[:, 0] - model.predict(images, verbose=0).max(axis=1)).max() < 1e-5)
+    True
     """
     return _perturbation_curve(model, images, maps, classes, shares, insert=False)
 
 
 def insertion_curve(
     model: keras.Model,
-    images: NDArray[np.uint8],
+    images: Images,
     maps: ArrayLike,
     classes: ArrayLike | None = None,
     *,
     shares: Sequence[float] = SHARES,
 ) -> NDArray[np.float32]:
-    """Return the class's probability while pixels come into an empty image, highest rated first.
+    """Return the probability of a class as pixels enter an empty image, highest rated first.
 
-    With a good map the probability rises fast. Parameters, result and errors are those of
-    `deletion_curve`; Petsiuk et al., arXiv 1806.07421.
+    A good map finds the pixels that matter: the probability rises fast.
+
+    Parameters
+    ----------
+    model, images, maps, classes, shares
+        As for `deletion_curve`.
+
+    Returns
+    -------
+    ndarray of shape (n, len(shares)), float32
+        0 to 1.
+
+    Raises
+    ------
+    BadInputError
+        As from `deletion_curve`.
+
+    Notes
+    -----
+    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 09.
+
+    Examples
+    --------
+    The curve ends with the whole image, where `deletion_curve` begins:
+
+    >>> from fmnist_utils import data, explain, models
+    >>> model, images = models.build("dense"), data.sketches(2, seed=0).images
+    >>> (end,) = explain.insertion_curve(model, images, maps=images, shares=[1]).T
+    >>> (start,) = explain.deletion_curve(model, images, maps=images, shares=[0]).T
+    >>> bool((end == start).all())
+    True
     """
     return _perturbation_curve(model, images, maps, classes, shares, insert=True)
-
-
-def _perturbation_curve(
-    model: keras.Model,
-    images: NDArray[np.uint8],
-    maps: ArrayLike,
-    classes: ArrayLike | None,
-    shares: Sequence[float],
-    *,
-    insert: bool,
-) -> NDArray[np.float32]:
-    network = _Network.of(model)
-    maps = np.asarray(maps)
-    if maps.shape != np.shape(images):
-        raise BadInputError(f"Need a map an image: got {maps.shape} for {np.shape(images)}.")
-    flat = maps.reshape(len(maps), -1)
-    # The place of each pixel in the order, the highest first.
-    rank = np.argsort(np.argsort(-flat, axis=1, kind="stable"), axis=1).reshape(maps.shape)
-    curves, start = [], 0
-    for some, wanted in _batches(images, classes):
-        ranks = rank[start : start + len(some)]
-        start += len(some)
-        pixels = np.asarray(network.scaled(some))
-        explained = _settled(wanted, network.logits(pixels))
-        columns = []
-        for share in shares:
-            taken = ranks < round(share * flat.shape[1])
-            left = np.where(taken == insert, pixels, np.float32(0))
-            columns.append(_of_class(tf.nn.softmax(network.logits(left)), explained))
-        curves.append(np.stack(columns, axis=1))
-    return np.concatenate(curves)
 
 
 METHODS: dict[str, Callable[..., Maps]] = {
@@ -313,32 +387,8 @@ METHODS: dict[str, Callable[..., Maps]] = {
 """By name, called with a model, images and classes: maps from 0 to 1, as `grad_cam` gives them."""
 
 
-def _integrated(
-    network: "_Network", pixels: tf.Tensor, explained: NDArray[np.int64], steps: int
-) -> Maps:
-    edges = np.linspace(0, 1, steps + 1) ** 3
-    total = tf.zeros_like(pixels)
-    for before, behind in itertools.pairwise(edges):
-        point = pixels * ((before + behind) / 2)
-        with tf.GradientTape() as tape:
-            tape.watch(point)
-            score = _of_class(network.logits(point), explained)
-        total += tape.gradient(score, point) * (behind - before)
-    return np.array(pixels * total, np.float32)
-
-
-def _incompleteness(
-    network: "_Network", pixels: tf.Tensor, explained: NDArray[np.int64], found: Maps
-) -> NDArray[np.floating]:
-    """Return by what share integrated gradients miss the difference that they should sum to."""
-    whole, nothing = (_of_class(network.logits(x), explained) for x in (pixels, 0 * pixels))
-    difference = np.asarray(whole - nothing)
-    gap = np.abs(found.sum(axis=(1, 2)) - difference)
-    return np.asarray(gap / np.maximum(np.abs(difference), 1))
-
-
 class _Network:
-    """A model from its scaled pixels on, up to a layer's features and the logits."""
+    """A model from its scaled pixels on, to its logits and, if asked for, a layer's features."""
 
     # Building the partial models takes longer than using them.
     _known: ClassVar[weakref.WeakKeyDictionary[keras.Model, "_Network"]] = (
@@ -348,13 +398,13 @@ class _Network:
     def __init__(self, model: keras.Model) -> None:
         # A loaded sequential model's layers have been called several times: only what a new walk
         # through all of them gives belongs together.
-        self._inputs: dict[str, Any] = {}
         self._outputs: dict[str, Any] = {}
 
         def called(layer: keras.Layer, *inputs: Any, **arguments: Any) -> Any:
-            self._inputs[layer.name] = inputs[0]
-            self._outputs[layer.name] = layer(*inputs, **arguments)
-            return self._outputs[layer.name]
+            is_last = layer is model.layers[-1]
+            output = _logits(layer, *inputs) if is_last else layer(*inputs, **arguments)
+            self._outputs[layer.name] = output
+            return output
 
         whole = keras.models.clone_model(
             keras.Model(model.inputs[0], model.outputs[0]),
@@ -364,13 +414,10 @@ class _Network:
         rescaling = [x for x in model.layers if isinstance(x, keras.layers.Rescaling)]
         self._scale = rescaling[0] if rescaling else None
         self._start = self._outputs[self._scale.name] if self._scale else whole.inputs[0]
-        self._last = model.layers[-1]
-        self._parts: dict[str | None, keras.Model] = {}
-        part = self._part(None)
+        self._end = whole.outputs[0]
         # Called hundreds of times for one map: layer by layer that would take twice as long.
-        self._logits = tf.function(
-            lambda pixels: self._behind(part(pixels)), reduce_retracing=True, jit_compile=False
-        )
+        self.logits = tf.function(keras.Model(self._start, self._end), reduce_retracing=True)
+        self._parts: dict[str, keras.Model] = {}
 
     @classmethod
     def of(cls, model: keras.Model) -> "_Network":
@@ -378,93 +425,144 @@ class _Network:
             cls._known[model] = cls(model)
         return cls._known[model]
 
-    def scaled(self, images: NDArray[np.uint8]) -> tf.Tensor:
-        """Return the pixels as the network's first layers see them, float32."""
+    def scaled(self, images: Images) -> Maps:
+        """Return the pixels as the network's first layers see them."""
         pixels = tf.cast(images, tf.float32)
-        return pixels if self._scale is None else tf.cast(self._scale(pixels), tf.float32)
+        return np.asarray(pixels if self._scale is None else self._scale(pixels), np.float32)
 
-    def logits(self, pixels: Any) -> tf.Tensor:
-        return self._logits(tf.convert_to_tensor(pixels))
+    def logit_of(self, pixels: Maps, classes: Classes) -> NDArray[np.float32]:
+        return np.asarray(_of_class(self.logits(pixels), classes))
 
     def features_and_logits(self, pixels: tf.Tensor, layer: str) -> tuple[tf.Tensor, tf.Tensor]:
-        features, last = self._part(layer)(pixels)
-        return features, self._behind(last)
-
-    def _part(self, layer: str | None) -> keras.Model:
         if layer not in self._parts:
-            last = self._inputs[self._last.name]
-            outputs = last if layer is None else [self._outputs[layer], last]
-            self._parts[layer] = keras.Model(self._start, outputs)
-        return self._parts[layer]
+            self._parts[layer] = keras.Model(self._start, [self._outputs[layer], self._end])
+        features, logits = self._parts[layer](pixels)
+        return features, logits
 
-    def _behind(self, x: tf.Tensor) -> tf.Tensor:
-        """Return the logits, from what the last layer reads."""
-        if getattr(self._last, "activation", None) is not keras.activations.softmax:
-            return self._last(x)
-        if not isinstance(self._last, keras.layers.Dense):
-            return x
-        return tf.cast(x, tf.float32) @ self._last.kernel + self._last.bias
+
+def _logits(last: keras.Layer, x: Any) -> Any:
+    """Return what a network's last layer makes of its input, without the softmax if it has one."""
+    if getattr(last, "activation", None) is not keras.activations.softmax:
+        return last(x)
+    if not isinstance(last, keras.layers.Dense):
+        return x
+    return keras.ops.cast(x, "float32") @ last.kernel + last.bias
+
+
+def _by_batches(
+    explain: Callable[..., NDArray[np.float32]],
+    model: keras.Model,
+    images: Images,
+    classes: ArrayLike | None,
+    *others: NDArray[Any],
+    size: int = 250,
+) -> NDArray[np.float32]:
+    """Return what `explain` makes of a network, its scaled pixels, the classes, and the others."""
+    images = check_pixels(images)
+    wanted = None if classes is None else np.asarray(classes)
+    if wanted is not None and not (
+        wanted.shape == images.shape[:1]
+        and np.issubdtype(wanted.dtype, np.integer)
+        and np.isin(wanted, range(N_CLASSES)).all()
+    ):
+        raise BadInputError(
+            f"Need one class from 0 to {N_CLASSES - 1} for each image; received "
+            f"{wanted.tolist()} for {len(images)} images."
+        )
+    network = _Network.of(model)
+    found = []
+    for part in (slice(start, start + size) for start in range(0, len(images), size)):
+        pixels = network.scaled(images[part])
+        answers = network.logits(pixels).numpy().argmax(axis=1) if wanted is None else wanted[part]
+        found.append(explain(network, pixels, answers, *(other[part] for other in others)))
+    return np.concatenate(found)
 
 
 def _class_activation(
     model: keras.Model,
-    images: NDArray[np.uint8],
+    images: Images,
     classes: ArrayLike | None,
     layer: str | None,
     weights: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> Maps:
     names = feature_layers(model)
-    if layer is None:
-        fine = [name for name in names if _side(model.get_layer(name)) >= 7]
-        layer = (fine or names)[-1]
-    if layer not in names:
-        raise unknown(f"feature layer of model {model.name}", layer, names)
-    network = _Network.of(model)
-    maps = []
-    for some, wanted in _batches(images, classes):
-        pixels = network.scaled(some)
+    fine = [name for name in names if _map_size(model.get_layer(name)) >= 7]
+    chosen = layer or (fine or names)[-1]
+    if chosen not in names:
+        raise unknown(f"feature layer of model {model.name}", chosen, names)
+
+    def maps(network: _Network, pixels: Maps, explained: Classes) -> Maps:
         with tf.GradientTape() as tape:
-            tape.watch(pixels)
-            features, logits = network.features_and_logits(pixels, layer)
-            score = _of_class(logits, _settled(wanted, logits))
+            scaled = tf.convert_to_tensor(pixels)
+            tape.watch(scaled)
+            features, logits = network.features_and_logits(scaled, chosen)
+            score = _of_class(logits, explained)
         gradients = tf.cast(tape.gradient(score, features), tf.float32)
         features = tf.cast(features, tf.float32)
         summed = tf.reduce_sum(weights(features, gradients) * features, axis=-1, keepdims=True)
-        maps.append(tf.image.resize(tf.nn.relu(summed), IMAGE_SHAPE)[..., 0])
-    return scale_maps(np.concatenate(maps))
+        return np.asarray(tf.image.resize(tf.nn.relu(summed), IMAGE_SHAPE)[..., 0])
+
+    return scale_maps(_by_batches(maps, model, images, classes))
 
 
-def _batches(
-    images: NDArray[np.uint8], classes: ArrayLike | None, *, size: int = 250
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64] | None]]:
-    """Yield some images and their classes at a time, once all of them are seen to fit."""
-    images = check_pixels(images)
-    wanted = None if classes is None else np.asarray(classes)
-    if wanted is not None and not (
-        wanted.ndim == 1
-        and len(wanted) == len(images)
-        and np.issubdtype(wanted.dtype, np.integer)
-        and ((wanted >= 0) & (wanted < N_CLASSES)).all()
-    ):
+def _integrated(network: _Network, pixels: Maps, explained: Classes, steps: int) -> Maps:
+    edges = (np.linspace(0, 1, steps + 1) ** 3).tolist()
+    total = np.zeros_like(pixels)
+    for before, behind in itertools.pairwise(edges):
+        point = tf.convert_to_tensor(pixels * ((before + behind) / 2))
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            score = _of_class(network.logits(point), explained)
+        total += np.asarray(tape.gradient(score, point)) * (behind - before)
+    return pixels * total
+
+
+def _incompleteness(
+    network: _Network, pixels: Maps, explained: Classes, found: Maps
+) -> NDArray[np.float32]:
+    """Return by what share integrated gradients miss the difference that they should sum to."""
+    empty = np.zeros_like(pixels)
+    difference = network.logit_of(pixels, explained) - network.logit_of(empty, explained)
+    gap = np.abs(found.sum(axis=(1, 2)) - difference)
+    return np.asarray(gap / np.maximum(np.abs(difference), 1))
+
+
+def _perturbation_curve(
+    model: keras.Model,
+    images: Images,
+    maps: ArrayLike,
+    classes: ArrayLike | None,
+    shares: Sequence[float],
+    *,
+    insert: bool,
+) -> NDArray[np.float32]:
+    maps = np.asarray(maps)
+    if maps.shape != np.shape(images):
         raise BadInputError(
-            f"Need one class from 0 to {N_CLASSES - 1} an image; received "
-            f"{wanted.dtype} of shape {wanted.shape} for {len(images)} images."
+            f"Need one map for each image, of its shape; received maps of shape {maps.shape} for "
+            f"images of shape {np.shape(images)}."
         )
-    for start in range(0, len(images), size):
-        some = slice(start, start + size)
-        yield images[some], None if wanted is None else wanted[some]
+
+    def probabilities(
+        network: _Network, pixels: Maps, explained: Classes, ratings: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        order = np.argsort(-ratings.reshape(len(ratings), -1), axis=1, kind="stable")
+        ranks = np.argsort(order, axis=1).reshape(ratings.shape)  # 0 for the highest rated pixel
+        columns = []
+        for share in shares:
+            taken = ranks < round(share * ranks[0].size)
+            left = np.where(taken == insert, pixels, np.float32(0))
+            columns.append(_of_class(tf.nn.softmax(network.logits(left)), explained))
+        return np.stack(columns, axis=1)
+
+    return _by_batches(probabilities, model, images, classes, maps)
 
 
-def _settled(classes: NDArray[np.int64] | None, logits: tf.Tensor) -> NDArray[np.int64]:
-    """Return the classes to explain: what the model answers where none are asked for."""
-    return np.asarray(np.argmax(logits, axis=1)) if classes is None else classes
-
-
-def _of_class(scores: tf.Tensor, classes: NDArray[np.int64]) -> tf.Tensor:
+def _of_class(scores: tf.Tensor, classes: Classes) -> tf.Tensor:
     return tf.gather(tf.cast(scores, tf.float32), classes, axis=1, batch_dims=1)
 
 
-def _side(layer: keras.Layer) -> int:
-    """Return how many fields a side a layer's output has; 0 if it is no picture."""
+def _map_size(layer: keras.Layer) -> int:
+    """Return the height of a layer's feature maps; 0 if its output is no picture."""
     shape: Any = getattr(layer.output, "shape", ())
     return int(shape[1]) if len(shape) == 4 else 0

@@ -117,6 +117,31 @@ def test_each_image_is_explained_for_itself(
     np.testing.assert_allclose(method(network, SKETCHES)[:2], np.concatenate(alone), atol=1e-4)
 
 
+def test_many_images_are_explained_in_their_order() -> None:
+    model, images = by_hand(), data.sketches(253, seed=2).images  # more than a batch
+    maps = np.random.default_rng(0).random(images.shape)
+    together = explain.deletion_curve(model, images, maps, shares=[0.1, 0.4])
+    alone = explain.deletion_curve(model, images[-2:], maps[-2:], shares=[0.1, 0.4])
+    np.testing.assert_allclose(together[-2:], alone, atol=1e-6)
+
+
+def test_a_softmax_may_be_a_layer_of_its_own() -> None:
+    model = by_hand()
+    kernel, bias = model.layers[-1].get_weights()
+    apart = keras.Sequential(
+        [
+            keras.layers.Input((28, 28)),
+            *model.layers[:-1],
+            keras.layers.Dense(10),
+            keras.layers.Activation("softmax"),
+        ]
+    )
+    apart.layers[-2].set_weights([kernel, bias])
+    np.testing.assert_allclose(
+        explain.occlusion(apart, SKETCHES), explain.occlusion(model, SKETCHES), atol=1e-6
+    )
+
+
 def test_by_default_the_answer_is_explained(network: keras.Model) -> None:
     answers = network.predict(SKETCHES, verbose=0).argmax(axis=1)
     np.testing.assert_array_equal(
@@ -196,18 +221,18 @@ def test_the_pixels_rated_highest_go_first() -> None:
 def test_what_does_not_fit_is_refused(network: keras.Model) -> None:
     with pytest.raises(BadInputError, match=r"received \(28, 28\)"):
         explain.grad_cam(network, SKETCHES[0])
-    with pytest.raises(BadInputError, match="one class from 0 to 9 an image"):
+    with pytest.raises(BadInputError, match="one class from 0 to 9 for each image"):
         explain.occlusion(network, SKETCHES, [10] * 6)
     with pytest.raises(BadInputError, match=r"'top'.*conv2d"):
         explain.grad_cam(network, SKETCHES, layer="top")
     with pytest.raises(BadInputError, match="no convolution"):
         explain.grad_cam(models.build("dense"), SKETCHES)
-    with pytest.raises(BadInputError, match="a map an image"):
+    with pytest.raises(BadInputError, match="one map for each image"):
         explain.deletion_curve(network, SKETCHES, np.zeros((6, 7, 7)))
 
 
 def test_a_map_costs_little_more_than_an_answer() -> None:
-    model = models.build("residual")
+    model = models.build("residual", {"filters": [16, 32, 64, 128]})
     images = np.zeros((100, 28, 28), np.uint8)
     forward = _seconds(lambda: model.predict(images, batch_size=100, verbose=0))
     assert _seconds(lambda: explain.grad_cam(model, images)) < 3 * forward
