@@ -33,6 +33,8 @@ def test_image_grid_refuses_what_it_cannot_draw() -> None:
         plots.image_grid(np.zeros((0, 28, 28)))
     with pytest.raises(BadInputError, match="got 1 for 2"):
         plots.image_grid(np.zeros((2, 28, 28)), ["one"])
+    with pytest.raises(BadInputError, match=r"received \(28, 28\)"):
+        plots.class_grid(np.zeros((28, 28)), [0])
 
 
 def test_gallery_says_what_was_said_and_what_is() -> None:
@@ -87,13 +89,13 @@ def test_confusion_matrix_writes_counts_and_shades_shares() -> None:
 def test_overlays_have_a_row_an_image_and_a_column_a_map() -> None:
     images = data.sketches(2, seed=0).images
     maps = {name: np.full((2, 28, 28), value) for name, value in (("a", 0.2), ("b", 0.7))}
-    figure = plots.overlays(images, maps, captions=["x", "y"])
+    figure = plots.overlays(images, maps, captions=["x", "y"], title="t")
     drawn = np.array([ax.images[0].get_array().max() for ax in figure.axes]).reshape(2, 3)
     np.testing.assert_allclose(drawn[:, 1:], [[0.2, 0.7]] * 2)
     assert [ax.get_title() for ax in figure.axes[:3]] == ["image", "a", "b"]
     assert [ax.get_ylabel() for ax in figure.axes[::3]] == ["x", "y"]
     with pytest.raises(BadInputError, match="for 1 images"):
-        plots.overlays(images[:1], maps)
+        plots.overlays(images[:1], maps, captions=["x"], title="t")
 
 
 def test_confusion_gallery_shows_the_surest_of_each_kind() -> None:
@@ -179,7 +181,7 @@ def test_projection_has_a_name_and_a_marker_a_class() -> None:
 
 def test_thumbnail_map_puts_images_where_they_belong() -> None:
     images = np.stack([np.full((2, 2), value, np.uint8) for value in (10, 20)])
-    ax = plots.thumbnail_map([[0.0, 0.0], [1.0, 1.0]], images, title="t", cells=3)
+    ax = plots.thumbnail_map([[0.0, 0.0], [1.0, 1.0]], images, title="t", side=3)
     canvas = ax.images[0].get_array()
     assert canvas.shape == (6, 6)
     assert sorted(set(canvas.ravel().tolist())) == [0, 10, 20]

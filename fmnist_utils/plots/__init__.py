@@ -4,49 +4,24 @@ Colours are seaborn's colour-blind palette and perceptually even maps, and nothi
 alone: lines differ in dash and marker, bars and cells carry their numbers.
 """
 
-from fmnist_utils.plots.charts import (
-    class_counts,
-    class_heatmap,
-    confusion_matrix,
-    intervals,
-    learning_curves,
-    lines,
-    probability_bars,
-    projection,
-    reliability,
-)
-from fmnist_utils.plots.grids import (
-    class_grid,
-    confusion_gallery,
-    gallery,
-    image_grid,
-    overlays,
-    photo_steps,
-    thumbnail_map,
-    weight_grid,
-)
-from fmnist_utils.plots.style import COLOURS, DASHES, MARKERS, save_figure
-
-__all__ = [
-    "COLOURS",
-    "DASHES",
-    "MARKERS",
-    "class_counts",
-    "class_grid",
-    "class_heatmap",
-    "confusion_gallery",
-    "confusion_matrix",
-    "gallery",
-    "image_grid",
-    "intervals",
-    "learning_curves",
-    "lines",
-    "overlays",
-    "photo_steps",
-    "probability_bars",
-    "projection",
-    "reliability",
-    "save_figure",
-    "thumbnail_map",
-    "weight_grid",
-]
+from fmnist_utils.plots.charts import class_counts as class_counts
+from fmnist_utils.plots.charts import class_heatmap as class_heatmap
+from fmnist_utils.plots.charts import confusion_matrix as confusion_matrix
+from fmnist_utils.plots.charts import intervals as intervals
+from fmnist_utils.plots.charts import learning_curves as learning_curves
+from fmnist_utils.plots.charts import lines as lines
+from fmnist_utils.plots.charts import probability_bars as probability_bars
+from fmnist_utils.plots.charts import projection as projection
+from fmnist_utils.plots.charts import reliability as reliability
+from fmnist_utils.plots.grids import class_grid as class_grid
+from fmnist_utils.plots.grids import confusion_gallery as confusion_gallery
+from fmnist_utils.plots.grids import gallery as gallery
+from fmnist_utils.plots.grids import image_grid as image_grid
+from fmnist_utils.plots.grids import overlays as overlays
+from fmnist_utils.plots.grids import photo_steps as photo_steps
+from fmnist_utils.plots.grids import thumbnail_map as thumbnail_map
+from fmnist_utils.plots.grids import weight_grid as weight_grid
+from fmnist_utils.plots.style import COLOURS as COLOURS
+from fmnist_utils.plots.style import DASHES as DASHES
+from fmnist_utils.plots.style import MARKERS as MARKERS
+from fmnist_utils.plots.style import save_figure as save_figure

@@ -1,5 +1,6 @@
 """Charts: curves, intervals, matrices, bars and points, each on the Axes that it is given."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
 
 from fmnist_utils.classes import CLASS_NAMES
-from fmnist_utils.plots.style import COLOURS, DASHES, MARKERS
+from fmnist_utils.plots.style import COLOURS, MARKERS, STYLES
 
 
 def learning_curves(
@@ -29,22 +31,31 @@ def learning_curves(
         ``"accuracy"`` or ``"loss"``.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fmnist_utils import plots
+    >>> history = pd.DataFrame(
+    ...     {"epoch": [1, 2], "accuracy": [0.80, 0.86], "val_accuracy": [0.82, 0.85]}
+    ... )
+    >>> ax = plots.learning_curves({"dense": history})
+    >>> ax.get_title()
+    'Accuracy by epoch'
+    >>> [line.get_label() for line in ax.lines]
+    ['validation', 'training']
     """
     ax = ax or plt.subplots(figsize=(5, 3.2))[1]
-    for number, (name, history) in enumerate(histories.items()):
-        style = {"color": COLOURS[number % 10], "marker": MARKERS[number % 10], "markersize": 4}
+    for (name, history), style in zip(histories.items(), STYLES(), strict=False):
         prefix = f"{name}, " if len(histories) > 1 else ""
-        ax.plot(
-            history["epoch"], history[f"val_{measure}"], "-", label=f"{prefix}validation", **style
-        )
-        ax.plot(
-            history["epoch"],
-            history[measure],
-            "--",
-            label=f"{prefix}training",
-            markerfacecolor="white",
-            **style,
-        )
+        style |= {"linestyle": "-", "markersize": 4, "label": f"{prefix}validation"}
+        ax.plot(history["epoch"], history[f"val_{measure}"], **style)
+        style |= {"linestyle": "--", "markerfacecolor": "white", "label": f"{prefix}training"}
+        ax.plot(history["epoch"], history[measure], **style)
     unit = " (nats)" if measure == "loss" else ""
     ax.set(xlabel="epoch", ylabel=f"{measure}{unit}", title=f"{measure.capitalize()} by epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -73,18 +84,23 @@ def lines(
         Whether x is on a logarithmic axis.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fmnist_utils import plots
+    >>> accuracies = {"adam": pd.Series([0.84, 0.88], index=[64, 256])}
+    >>> ax = plots.lines(accuracies, xlabel="units", ylabel="accuracy", title="Width")
+    >>> ax.lines[0].get_xdata().tolist()
+    [64, 256]
     """
     ax = ax or plt.subplots(figsize=(5, 3.2))[1]
-    for number, (name, values) in enumerate(series.items()):
-        ax.plot(
-            values.index.to_numpy(),
-            values.to_numpy(),
-            label=name,
-            color=COLOURS[number % 10],
-            linestyle=DASHES[number % 4],
-            marker=MARKERS[number % 10],
-            markersize=5,
-        )
+    for (name, values), style in zip(series.items(), STYLES(), strict=False):
+        ax.plot(values.index.to_numpy(), values.to_numpy(), label=name, markersize=5, **style)
     if log_x:
         ax.set_xscale("log")
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
@@ -116,23 +132,36 @@ def intervals(
         Where to draw a vertical line.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 04.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fmnist_utils import plots
+    >>> means = pd.Series({"dropout": 0.3, "weight decay": 0.1})
+    >>> ax = plots.intervals(means, means - 0.2, means + 0.2, xlabel="points", title="Gain")
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['dropout', 'weight decay']
     """
     ax = ax or plt.subplots(figsize=(6, 0.26 * len(values) + 1))[1]
-    places = np.arange(len(values))
-    ax.hlines(places, low, high, color="black", lw=1)
+    heights = np.arange(len(values))
+    ax.hlines(heights, low, high, color="black", lw=1)
     for end in (low, high):
-        ax.plot(end, places, "|", color="black", markersize=7)
-    ax.plot(values, places, "o", color="black", markersize=5)
+        ax.plot(end, heights, "|", color="black", markersize=7)
+    ax.plot(values, heights, "o", color="black", markersize=5)
     if reference is not None:
         ax.axvline(reference, color="0.5", lw=0.8, zorder=0)
-    ax.set_yticks(places, list(map(str, values.index)), fontsize=8)
+    ax.set_yticks(heights, list(map(str, values.index)), fontsize=8)
     ax.set_ylim(len(values) - 0.5, -0.5)
     ax.set(xlabel=xlabel, title=title)
     return ax
 
 
 def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
-    """Draw how often answers are right against how sure they are; the diagonal is honest.
+    """Draw a reliability diagram: accuracy by confidence, on the diagonal if well calibrated.
 
     Parameters
     ----------
@@ -140,22 +169,30 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -
         By model, from `evaluation.by_confidence`; a larger marker stands for more images.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> from fmnist_utils import evaluation, plots
+    >>> table = evaluation.by_confidence([0, 1], [[0.9, *[0.1 / 9] * 9], [0.6, 0.4, *[0] * 8]])
+    >>> plots.reliability({"cnn": table}).get_title()
+    'Confidence and accuracy'
     """
     ax = ax or plt.subplots(figsize=(4.2, 4))[1]
     ax.plot([0, 1], [0, 1], color="0.6", lw=0.8)
-    for number, (name, table) in enumerate(tables.items()):
-        style = {"color": COLOURS[number % 10], "marker": MARKERS[number % 10]}
+    for (name, table), style in zip(tables.items(), STYLES(), strict=False):
         share = table["images"] / table["images"].sum()
-        ax.plot(table["confidence"], table["accuracy"], DASHES[number % 4], color=style["color"])
-        ax.scatter(table["confidence"], table["accuracy"], s=15 + 100 * share, **style)
-        ax.plot([], [], DASHES[number % 4], label=name, markersize=5, **style)
-    ax.set(
-        title="Confidence and accuracy",
-        xlabel="confidence (probability of the answer)",
-        ylabel="accuracy of these answers",
-        xlim=(0, 1.03),
-        ylim=(0, 1.03),
-    )
+        ax.plot([], [], label=name, markersize=5, **style)
+        marker, colour = style.pop("marker"), style["color"]
+        ax.plot(table["confidence"], table["accuracy"], **style)
+        sizes = 15 + 100 * share
+        ax.scatter(table["confidence"], table["accuracy"], sizes, marker=marker, color=colour)
+    ax.set(title="Confidence and accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
+    ax.set_xlabel("confidence (probability of the answer)")
+    ax.set_ylabel("accuracy of these answers")
     ax.legend(fontsize=7)
     return ax
 
@@ -175,19 +212,27 @@ def confusion_matrix(
         Write the shares into the cells, in percent, instead of the counts.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_utils import evaluation, plots
+    >>> counts = evaluation.confusion([0, 0, 6], np.eye(10)[[0, 6, 6]])
+    >>> ax = plots.confusion_matrix(counts, title="Three images")
+    >>> ax.texts[0].get_text()  # T-shirts said to be T-shirts
+    '1'
     """
     ax = ax or plt.subplots(figsize=(6, 5))[1]
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    sns.heatmap(
-        100 * shares,
-        annot=100 * shares if rates else counts,
-        fmt=".1f" if rates else "d",
-        cmap="Greys",
-        norm=PowerNorm(0.4, 0, 100),  # mistakes are few: they would be white beside the diagonal
-        cbar_kws={"label": "% of the true class"},
-        annot_kws={"fontsize": 7},
-        ax=ax,
-    )
+    text = {"annot": 100 * shares if rates else counts, "fmt": ".1f" if rates else "d"}
+    # Mistakes are few: beside the diagonal an even scale would leave them white.
+    shades = {"cmap": "Greys", "norm": PowerNorm(0.4, 0, 100)}
+    bar = {"label": "% of the true class"}
+    sns.heatmap(100 * shares, **text, **shades, cbar_kws=bar, annot_kws={"fontsize": 7}, ax=ax)
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
     return ax
 
@@ -215,29 +260,34 @@ def class_heatmap(
         ``"Greys_r"``, the smaller the darker, or ``"Greys"``.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from fmnist_utils import plots
+    >>> names = ["Shirt", "Coat", "Bag"]
+    >>> distances = pd.DataFrame([[0, 1, 7], [1, 0, 8], [7, 8, 0]], index=names, columns=names)
+    >>> ax = plots.class_heatmap(distances, title="Mean distances", unit="grey levels")
+    >>> [text.get_text() for text in ax.texts]
+    ['1', '7', '8']
     """
     ax = ax or plt.subplots(figsize=(6.2, 5))[1]
     below = values.iloc[1:, :-1]
-    sns.heatmap(
-        below,
-        mask=np.triu(np.ones(below.shape, bool), k=1),
-        annot=True,
-        fmt=fmt,
-        cmap=cmap,
-        cbar_kws={"label": unit},
-        annot_kws={"fontsize": 8},
-        ax=ax,
-    )
+    above = np.triu(np.ones(below.shape, bool), k=1)
+    text = {"annot": True, "fmt": fmt, "annot_kws": {"fontsize": 8}}
+    sns.heatmap(below, mask=above, cmap=cmap, cbar_kws={"label": unit}, **text, ax=ax)
     ax.set(title=title, xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
     return ax
 
 
 def class_counts(
-    counts: Mapping[str, ArrayLike],
-    *,
-    names: Sequence[str] = CLASS_NAMES,
-    ax: Axes | None = None,
+    counts: Mapping[str, ArrayLike], *, names: Sequence[str] = CLASS_NAMES, ax: Axes | None = None
 ) -> Axes:
     """Draw how many images each class has in each split, side by side.
 
@@ -249,11 +299,20 @@ def class_counts(
         Of the classes.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> from fmnist_utils import plots
+    >>> ax = plots.class_counts({"training": [500] * 10, "validation": [50] * 10})
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['training', 'validation']
     """
     ax = ax or plt.subplots(figsize=(7, 3))[1]
-    table = pd.DataFrame(
-        {name: np.asarray(values) for name, values in counts.items()}, index=list(names)
-    )
+    table = pd.DataFrame(dict(counts), index=list(names))
     bars = table.plot.bar(ax=ax, color=COLOURS[: len(counts)], width=0.8, edgecolor="black")
     for container, hatch in zip(bars.containers, ("", "///", "...", "xxx"), strict=False):
         ax.bar_label(container, fontsize=6, rotation=90, padding=2)  # type: ignore[arg-type]
@@ -281,19 +340,36 @@ def probability_bars(
         The true class.
     axes : sequence of two Axes
         For the image and for the bars.
+
+    Notes
+    -----
+    Introduced in notebook 03.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import numpy as np
+    >>> from fmnist_utils import data, plots
+    >>> axes = plt.subplots(1, 2)[1]
+    >>> plots.probability_bars(
+    ...     data.sketches(1, seed=0).images[0], np.eye(10)[9], truth=9, axes=axes
+    ... )
+    >>> axes[1].get_title()
+    'Ankle boot 100%'
     """
     probabilities = np.asarray(probabilities)
     predicted = int(probabilities.argmax())
-    axes[0].imshow(image, cmap="gray_r", interpolation="nearest")
-    axes[0].axis("off")
     verdict = "right" if predicted == truth else "wrong"
-    axes[0].set_title(f"{CLASS_NAMES[truth]}\n{verdict}", fontsize=8)
-    bars = axes[1].barh(CLASS_NAMES, probabilities, color="lightgrey", edgecolor="black")
+    beside, ax = axes
+    beside.imshow(image, cmap="gray_r", interpolation="nearest")
+    beside.axis("off")
+    beside.set_title(f"{CLASS_NAMES[truth]}\n{verdict}", fontsize=8)
+    bars = ax.barh(CLASS_NAMES, probabilities, color="lightgrey", edgecolor="black")
     bars[truth].set_hatch("////")
-    axes[1].set(xlim=(0, 1), xlabel="probability")
-    axes[1].set_title(f"{CLASS_NAMES[predicted]} {probabilities[predicted]:.0%}", fontsize=8)
-    axes[1].tick_params(labelsize=6)
-    axes[1].invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="probability")
+    ax.set_title(f"{CLASS_NAMES[predicted]} {probabilities[predicted]:.0%}", fontsize=8)
+    ax.tick_params(labelsize=6)
+    ax.invert_yaxis()
 
 
 def projection(
@@ -309,36 +385,42 @@ def projection(
     Parameters
     ----------
     positions : array_like of shape (n, 2)
-        Where the projection puts each image.
+        Of each image in the plane.
     labels : array_like of shape (n,)
-        Classes as places in `names`.
+        Classes, as indices into `names`.
     title : str
         Which projection of what.
     names : sequence of str
         Of the classes.
     ax : Axes, optional
         Where to draw.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> from fmnist_utils import plots
+    >>> ax = plots.projection([[0, 0], [1, 1]], [0, 9], title="PCA of two images")
+    >>> [text.get_text() for text in ax.texts]
+    ['T-shirt/top', 'Ankle boot']
     """
     ax = ax or plt.subplots(figsize=(5.5, 5))[1]
     positions, labels = np.asarray(positions), np.asarray(labels)
-    for label in np.unique(labels):
-        across, up = positions[labels == label].T
-        marker, colour = MARKERS[label % 10], COLOURS[label % 10]
-        ax.scatter(across, up, s=14, marker=marker, color=colour, linewidths=0, alpha=0.7)
+    shown = np.unique(labels)
+    by_class = [positions[labels == label] for label in shown]
     low, high = positions.min(axis=0), positions.max(axis=0)
-    centres = np.array([_medoid(positions[labels == label]) for label in np.unique(labels)])
-    places = low + (high - low) * _apart((centres - low) / (high - low))
-    for label, centre, place in zip(np.unique(labels), centres, places, strict=True):
-        ax.annotate(
-            names[label],
-            centre,
-            place,
-            ha="center",
-            va="center",
-            fontsize=8,
-            bbox={"boxstyle": "round,pad=0.2", "fc": "white", "ec": COLOURS[label % 10]},
-            arrowprops={"arrowstyle": "-", "lw": 0.8},
-        )
+    centres = np.array([_medoid(points) for points in by_class])
+    texts = low + (high - low) * _apart((centres - low) / (high - low))
+    line = {"arrowstyle": "-", "lw": 0.8}
+    for label, points, centre, text in zip(shown, by_class, centres, texts, strict=True):
+        marker, colour = MARKERS[label % 10], COLOURS[label % 10]
+        across, up = points.T
+        ax.scatter(across, up, 14, marker=marker, color=colour, linewidths=0, alpha=0.7)
+        box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour}
+        name = ax.annotate(names[label], centre, text, bbox=box, arrowprops=line)
+        name.set(ha="center", va="center", fontsize=8)
     ax.set(title=title, xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     return ax
@@ -346,20 +428,17 @@ def projection(
 
 def _medoid(points: NDArray[np.floating]) -> NDArray[np.floating]:
     """Return the point with the smallest sum of distances to the others: it lies among them."""
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    medoid: NDArray[np.floating] = points[distances.sum(axis=1).argmin()]
-    return medoid
+    return np.asarray(points[cdist(points, points).sum(axis=1).argmin()])
 
 
-def _apart(places: NDArray[np.floating], room: tuple[float, float] = (0.2, 0.06)) -> NDArray[Any]:
-    """Move places in the unit square up and down until their labels do not cover each other."""
-    places = places.copy()
+def _apart(centres: NDArray[np.floating], width: float = 0.2, height: float = 0.06) -> NDArray[Any]:
+    """Move points in the unit square up and down until labels there do not cover each other."""
+    centres = centres.copy()
     for _ in range(200):
-        for i in range(len(places)):
-            for j in range(i):
-                across, up = places[i] - places[j]
-                if abs(across) < room[0] and abs(up) < room[1]:
-                    push = 0.25 * (room[1] - abs(up)) + 1e-3
-                    places[i, 1] += push if up >= 0 else -push
-                    places[j, 1] -= push if up >= 0 else -push
-    return places
+        for i, j in itertools.combinations(range(len(centres)), 2):
+            across, up = centres[j] - centres[i]
+            if abs(across) < width and abs(up) < height:
+                push = np.copysign(0.25 * (height - abs(up)) + 1e-3, up)
+                centres[j, 1] += push
+                centres[i, 1] -= push
+    return centres

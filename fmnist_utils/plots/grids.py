@@ -1,15 +1,16 @@
 """Pictures: grids of images, maps over images, images placed by class or by a projection."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fmnist_utils.arrays import check_images
-from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
 
 
@@ -40,26 +41,30 @@ def image_grid(
     ------
     BadInputError
         If there are no images, or not as many titles as images.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, plots
+    >>> figure = plots.image_grid(data.sketches(6, seed=0).images, list("abcdef"), columns=3)
+    >>> figure.axes[5].get_title()
+    'f'
     """
     images = check_images(images)
     if titles is not None and len(titles) != len(images):
         raise BadInputError(f"Need one title an image: got {len(titles)} for {len(images)}.")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    heading = 0.35 if title else 0.0
     lines = max(title.count("\n") for title in titles) if titles else 0
     height = size * (1.0 if titles is None else 1.3) + 0.11 * lines
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * size, rows * height + heading), squeeze=False
-    )
-    for index, ax in enumerate(axes.flat):
-        ax.axis("off")
-        if index < len(images):
-            ax.imshow(images[index], cmap="gray_r", interpolation="nearest")
-            if titles is not None:
-                ax.set_title(titles[index], fontsize=7, pad=2)
-    if title:
-        figure.suptitle(title, fontsize=10)
+    figsize = (columns * size, rows * height + (0.35 if title else 0))
+    figure, axes = _bare_axes(rows, columns, figsize=figsize, title=title)
+    for image, caption, ax in zip(images, titles or [""] * len(images), axes.flat, strict=False):
+        ax.imshow(image, cmap="gray_r", interpolation="nearest")
+        ax.set_title(caption, fontsize=7, pad=2)
     return figure
 
 
@@ -71,7 +76,7 @@ def gallery(
     columns: int = 10,
     title: str | None = None,
 ) -> Figure:
-    """Draw images with the answers to them: what each is, what was said, and how surely.
+    """Draw images, each with its predicted class, the probability of that and the true class.
 
     Parameters
     ----------
@@ -90,6 +95,19 @@ def gallery(
     ------
     BadInputError
         If there are no images, or not as many labels or probabilities.
+
+    Notes
+    -----
+    Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_utils import data, plots
+    >>> figure = plots.gallery(data.sketches(1, seed=0).images, [6], np.eye(10)[[0]])
+    >>> print(figure.axes[0].get_title())
+    T-shirt/top 100%
+    ✗ is Shirt
     """
     truth, probability = np.asarray(labels), np.asarray(probabilities)
     if not len(truth) == len(probability) == len(np.asarray(images)):
@@ -111,11 +129,10 @@ def overlays(
     images: ArrayLike,
     maps: Mapping[str, ArrayLike],
     *,
-    captions: Sequence[str] | None = None,
-    size: float = 1.1,
-    title: str | None = None,
+    captions: Sequence[str],
+    title: str,
 ) -> Figure:
-    """Draw images, a row each, and beside them maps: the darker the more, in the image's outline.
+    """Draw images, a row each, and beside them maps, darker where higher, in the image's outline.
 
     Parameters
     ----------
@@ -123,45 +140,45 @@ def overlays(
         0 is background.
     maps : mapping of str to array_like of shape (n, height, width)
         By the name to write above; from 0 to 1.
-    captions : sequence of str, optional
+    captions : sequence of str
         One an image, to write beside the row.
-    size : float
-        Width of an image in inches.
-    title : str, optional
+    title : str
         Of the whole figure.
 
     Raises
     ------
     BadInputError
         If there is not a map, or not a caption, for each image.
+
+    Notes
+    -----
+    Introduced in notebook 09.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, plots
+    >>> images = data.sketches(2, seed=0).images
+    >>> figure = plots.overlays(
+    ...     images, {"brightness": images / 255}, captions=["first", "second"], title="Two maps"
+    ... )
+    >>> [ax.get_title() for ax in figure.axes[:2]]
+    ['image', 'brightness']
     """
     images = np.asarray(images)
     columns = {name: np.asarray(values) for name, values in maps.items()}
-    lengths = {name: len(values) for name, values in columns.items()}
-    lengths |= {} if captions is None else {"captions": len(captions)}
+    lengths = {name: len(values) for name, values in columns.items()} | {"captions": len(captions)}
     if any(length != len(images) for length in lengths.values()):
         raise BadInputError(f"Need one an image: got {lengths} for {len(images)} images.")
-    figure, axes = plt.subplots(
-        len(images),
-        1 + len(columns),
-        figsize=((1 + len(columns)) * size + (1.2 if captions else 0), len(images) * size + 0.5),
-        squeeze=False,
-    )
+    across = 1 + len(columns)
+    figsize = (1.1 * across + 1.2, 1.1 * len(images) + 0.5)
+    figure, axes = _bare_axes(len(images), across, figsize=figsize, title=title)
     for row, image in enumerate(images):
         axes[row, 0].imshow(image, cmap="gray_r", interpolation="nearest")
+        axes[row, 0].set_ylabel(captions[row], rotation=0, ha="right", va="center", fontsize=8)
         for ax, values in zip(axes[row, 1:], columns.values(), strict=True):
-            ax.imshow(values[row], cmap="Oranges", vmin=0, vmax=1, interpolation="nearest")
-            if image.any():
-                ax.contour(image > 0, levels=[0.5], colors="0.4", linewidths=0.6)
-        if captions:
-            axes[row, 0].set_ylabel(captions[row], rotation=0, ha="right", va="center", fontsize=8)
+            _draw_map(ax, values[row], image)
     for ax, name in zip(axes[0], ["image", *columns], strict=True):
         ax.set_title(name, fontsize=8)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    if title:
-        figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -174,31 +191,39 @@ def photo_steps(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Draw the steps from a photo to what a classifier sees of it, and what its answer rests on.
+    """Draw the steps from a photo to the classifier's input, and a map of what its answer rests on.
 
     Parameters
     ----------
     photo, mask, garment, image : array_like
-        As in `images.Prepared`.
+        As in `photos.prepare.Prepared`.
     reasons : array_like of shape (28, 28)
         From 0 to 1.
     title : str, optional
         Of the whole figure.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_utils import data, plots
+    >>> photo, mask = np.zeros((60, 40, 3), np.uint8), np.ones((60, 40), bool)
+    >>> image = data.sketches(1, seed=0).images[0]
+    >>> figure = plots.photo_steps(photo, mask, photo[..., 0], image, image / 255, title="Steps")
+    >>> [ax.get_title() for ax in figure.axes[:2]]
+    ['photo', 'garment, cut out']
     """
-    figure, axes = plt.subplots(1, 5, figsize=(9, 2.4), layout="constrained")
+    figure, axes = _bare_axes(1, 5, figsize=(9, 2.4), title=title)
     cut = np.where(np.asarray(mask)[..., np.newaxis], photo, 255)
-    steps = {"photo": photo, "garment, cut out": cut, "trimmed, grey": garment, "28×28": image}
-    for ax, (name, picture) in zip(axes[:4], steps.items(), strict=True):
+    for ax, picture in zip(axes.flat, (photo, cut, garment, image), strict=False):
         ax.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
+    _draw_map(axes[0, 4], np.asarray(reasons), np.asarray(image))
+    names = ("photo", "garment, cut out", "trimmed, grey", "28×28", "what speaks for it")
+    for ax, name in zip(axes.flat, names, strict=True):
         ax.set_title(name, fontsize=9)
-    axes[4].imshow(np.asarray(reasons), cmap="Oranges", vmin=0, vmax=1)
-    if np.any(image):
-        axes[4].contour(np.asarray(image) > 0, levels=[0.5], colors="0.4", linewidths=0.6)
-    axes[4].set_title("what speaks for it", fontsize=9)
-    for ax in axes:
-        ax.axis("off")
-    if title:
-        figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -210,14 +235,25 @@ def weight_grid(
     size: float = 0.75,
     title: str | None = None,
 ) -> Figure:
-    """Draw weights as pictures: white speaks for, black against, mid-grey is zero.
+    """Draw weights as pictures: white is positive, black negative, mid-grey zero.
 
     Parameters
     ----------
     weights : array_like of shape (n, height, width)
-        Each picture is scaled by its own largest weight.
+        Each picture is scaled by its largest absolute weight.
     titles, columns, size, title
         As for `image_grid`.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> from fmnist_utils import plots
+    >>> figure = plots.weight_grid([[[-3, 0], [1.5, 3]]])
+    >>> figure.axes[0].images[0].get_array().tolist()
+    [[-1.0, 0.0], [0.5, 1.0]]
     """
     weights = np.asarray(weights, dtype=np.float64)
     largest = np.abs(weights).max(axis=(1, 2), keepdims=True)
@@ -244,24 +280,39 @@ def class_grid(
     images : array_like of shape (n, height, width)
         0 is background.
     labels : array_like of shape (n,)
-        Classes as places in `names`.
+        Classes, as indices into `names`.
     columns : int
-        Images a class; a class that has fewer leaves white places.
+        Images a class; the row of a class that has fewer ends in white cells.
     names : sequence of str
         Of the classes.
     ax : Axes, optional
         Where to draw.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, plots
+    >>> some = data.sketches(50, seed=0)
+    >>> ax = plots.class_grid(some.images, some.labels, columns=3)
+    >>> ax.get_yticklabels()[9].get_text()
+    'Ankle boot'
     """
     ax = ax or plt.subplots(figsize=(7, 6.4))[1]
-    images, labels = np.asarray(images), np.asarray(labels)
-    height, width = images.shape[1] + 2, images.shape[2] + 2  # two white pixels between images
-    canvas = np.zeros((len(names) * height, columns * width), images.dtype)
+    images, labels = check_images(images), np.asarray(labels)
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # two white pixels between images
+    cells: dict[tuple[int, int], NDArray[Any]] = {}
     for label in range(len(names)):
-        for column, image in enumerate(images[labels == label][:columns]):
-            top, left = label * height + 1, column * width + 1
-            canvas[top : top + height - 2, left : left + width - 2] = image
-    ax.imshow(canvas, cmap="gray_r")
-    ax.set_yticks((np.arange(len(names)) + 0.5) * height, names, fontsize=10)
+        cells |= {(label, c): image for c, image in enumerate(framed[labels == label][:columns])}
+    ax.imshow(_canvas(cells, len(names), columns), cmap="gray_r")
+    ax.set_yticks((np.arange(len(names)) + 0.5) * framed.shape[1], names, fontsize=10)
     ax.set_xticks([])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -277,7 +328,7 @@ def confusion_gallery(
     title: str,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a confusion matrix of pictures: in each field the surest such answer, and how many.
+    """Draw a confusion matrix of images: in each cell the most confident one, and how many.
 
     Parameters
     ----------
@@ -291,61 +342,121 @@ def confusion_gallery(
         What was measured.
     ax : Axes, optional
         Where to draw.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images.
+
+    Notes
+    -----
+    Introduced in notebook 06.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_utils import data, plots
+    >>> some = data.sketches(50, seed=0)
+    >>> ax = plots.confusion_gallery(some.images, some.labels, np.eye(10)[some.labels], title="All")
+    >>> sum(int(text.get_text()) for text in ax.texts)
+    50
     """
     ax = ax or plt.subplots(figsize=(8.5, 8.5))[1]
-    images, truth, probability = map(np.asarray, (images, labels, probabilities))
+    images, truth, probability = check_images(images), np.asarray(labels), np.asarray(probabilities)
     answer, confidence = probability.argmax(axis=1), probability.max(axis=1)
-    height, width = images.shape[1] + 6, images.shape[2] + 2  # room for the number above
-    classes = len(CLASS_NAMES)
-    canvas = np.zeros((classes * height, classes * width), images.dtype)
-    for row, column in np.ndindex(classes, classes):
-        (here,) = np.nonzero((truth == row) & (answer == column))
-        if len(here):
-            top, left = row * height, column * width
-            surest = images[here[confidence[here].argmax()]]
-            canvas[top + 5 : top + height - 1, left + 1 : left + width - 1] = surest
-            ax.text(left + 1, top + 1, f"{len(here)}", fontsize=8, va="top")
-    ax.imshow(canvas, cmap="gray_r", interpolation="nearest")
-    ax.set_xticks(np.arange(1, classes) * width - 0.5, minor=True)
-    ax.set_yticks(np.arange(1, classes) * height - 0.5, minor=True)
+    framed = np.pad(images, ((0, 0), (5, 1), (1, 1)))  # room for the number above
+    _, height, width = framed.shape
+    cells = {}
+    for row, column in set(zip(truth.tolist(), answer.tolist(), strict=True)):
+        here = np.flatnonzero((truth == row) & (answer == column))
+        cells[row, column] = framed[here[confidence[here].argmax()]]
+        ax.text(column * width + 1, row * height + 1, f"{len(here)}", fontsize=8, va="top")
+    ax.imshow(_canvas(cells, N_CLASSES, N_CLASSES), cmap="gray_r", interpolation="nearest")
+    ax.set_xticks(np.arange(1, N_CLASSES) * width - 0.5, minor=True)
+    ax.set_yticks(np.arange(1, N_CLASSES) * height - 0.5, minor=True)
     ax.grid(which="minor", color="0.8", lw=0.6)
     ax.tick_params(which="both", length=0)
-    ax.set_xticks((np.arange(classes) + 0.5) * width, CLASS_NAMES, rotation=30, fontsize=8)
-    ax.set_yticks((np.arange(classes) + 0.5) * height, CLASS_NAMES, fontsize=8)
+    ax.set_xticks((np.arange(N_CLASSES) + 0.5) * width, CLASS_NAMES, rotation=30, fontsize=8)
+    ax.set_yticks((np.arange(N_CLASSES) + 0.5) * height, CLASS_NAMES, fontsize=8)
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
     return ax
 
 
 def thumbnail_map(
-    positions: ArrayLike, images: ArrayLike, *, title: str, cells: int = 24, ax: Axes | None = None
+    positions: ArrayLike, images: ArrayLike, *, title: str, side: int = 24, ax: Axes | None = None
 ) -> Axes:
-    """Draw images where a projection puts them, one for each cell of a grid.
+    """Draw images at their projected positions, one for each cell of a grid.
 
     Parameters
     ----------
     positions : array_like of shape (n, 2)
-        Where the projection puts each image.
+        Of each image in the plane.
     images : array_like of shape (n, height, width)
         0 is background.
     title : str
         Which projection of what.
-    cells : int
+    side : int
         Images that fit side by side; each cell shows the one that is nearest to its middle.
     ax : Axes, optional
         Where to draw.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, plots
+    >>> images = data.sketches(2, seed=0).images
+    >>> ax = plots.thumbnail_map([[0, 0], [1, 1]], images, title="Two images", side=4)
+    >>> ax.images[0].get_array().shape  # four by four cells of 28 pixels
+    (112, 112)
     """
     ax = ax or plt.subplots(figsize=(7, 7.2))[1]
-    positions, images = np.asarray(positions, float), np.asarray(images)
-    height, width = images.shape[1:]
+    positions, images = np.asarray(positions, float), check_images(images)
     low, high = positions.min(axis=0), positions.max(axis=0)
-    scaled = (positions - low) / (high - low) * (cells - 1e-6)
-    cell = scaled.astype(int)
-    off_centre = np.linalg.norm(scaled - cell - 0.5, axis=1)
-    canvas = np.zeros((cells * height, cells * width), images.dtype)
-    for place in np.argsort(-off_centre):  # the nearest to the middle is drawn last
-        left, top = cell[place, 0] * width, (cells - 1 - cell[place, 1]) * height
-        canvas[top : top + height, left : left + width] = images[place]
-    ax.imshow(canvas, cmap="gray_r")
+    scaled = (positions - low) / (high - low) * (side - 1e-6)
+    columns, heights = scaled.astype(int).T
+    off_centre = np.linalg.norm(scaled % 1 - 0.5, axis=1)
+    cells = {  # of each cell the last one stays, which is the nearest to the middle
+        (side - 1 - heights[index], columns[index]): images[index]
+        for index in np.argsort(-off_centre)
+    }
+    ax.imshow(_canvas(cells, side, side), cmap="gray_r")
     ax.set(title=title, xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     return ax
+
+
+def _bare_axes(
+    rows: int, columns: int, *, figsize: tuple[float, float], title: str | None
+) -> tuple[Figure, NDArray[Any]]:
+    """Return a figure with a grid of Axes that have neither ticks nor spines."""
+    figure, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure, axes
+
+
+def _draw_map(ax: Axes, values: NDArray[Any], image: NDArray[Any]) -> None:
+    """Draw a map from 0 to 1 with the image's outline."""
+    ax.imshow(values, cmap="Oranges", vmin=0, vmax=1, interpolation="nearest")
+    if image.any():
+        ax.contour(image > 0, levels=[0.5], colors="0.4", linewidths=0.6)
+
+
+def _canvas(cells: Mapping[tuple[int, int], NDArray[Any]], rows: int, columns: int) -> NDArray[Any]:
+    """Return one image with equally large ones in the cells of a grid, by row and column."""
+    image = next(iter(cells.values()))
+    canvas = np.zeros((rows, columns, *image.shape), image.dtype)
+    for cell, image in cells.items():
+        canvas[cell] = image
+    return np.concatenate(np.concatenate(canvas, axis=1), axis=1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from fmnist_utils.files import atomic_write
@@ -11,6 +12,8 @@ from fmnist_utils.files import atomic_write
 COLOURS = sns.color_palette("colorblind", 10)
 DASHES = ("-", "--", ":", "-.")
 MARKERS = "osD^vPX<>*"
+# Called, it gives one style of a line after the other, without end.
+STYLES = cycler(color=2 * COLOURS, marker=2 * MARKERS, linestyle=5 * DASHES)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
