@@ -446,7 +446,10 @@ def _logits(last: keras.Layer, x: Any) -> Any:
         return last(x)
     if not isinstance(last, keras.layers.Dense):
         return x
-    return keras.ops.cast(x, "float32") @ last.kernel + last.bias
+    # One layer, named: operations would take numbers from the names of layers that are built later.
+    return keras.layers.Lambda(
+        lambda features: features @ last.kernel + last.bias, dtype="float32", name="logits"
+    )(x)
 
 
 def _by_batches(
