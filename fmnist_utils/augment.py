@@ -5,17 +5,14 @@ the training set, whatever batch it lands in: `draw` draws it for the whole epoc
 does it to a batch.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils.classes import IMAGE_SHAPE, OOD
-from fmnist_utils.errors import BadInputError, unknown
-
-Flip = Literal["none", "random", "alternating", "vertical"]
+from fmnist_utils.recipes import Augmentation
 
 
 class Draw(NamedTuple):
@@ -33,41 +30,21 @@ class Draw(NamedTuple):
     boxes: tf.Tensor
 
 
-def draw(
-    n: int,
-    *,
-    seed: int,
-    epoch: int | tf.Tensor,
-    shift: int = 0,
-    flip: Flip = "none",
-    rotate: float = 0.0,
-    zoom: float = 0.0,
-    erase: int = 0,
-) -> Draw:
-    """Draw an epoch's transformation of each image.
+def draw(n: int, augmentation: Augmentation, *, seed: int, epoch: int | tf.Tensor) -> Draw:
+    """Return an epoch's transformation of each image.
 
     Parameters
     ----------
     n : int
         Images in the training set.
+    augmentation : Augmentation
+        What may happen to them.
     seed : int
         Same seed, same epoch: same draws.
     epoch : int or integer tensor
         From 0.
-    shift : int
-        Farthest move along each axis, in whole pixels.
-    flip : {"none", "random", "alternating", "vertical"}
-        Left to right by a coin for each image and epoch; or by a coin for each image in epoch 0
-        and every other epoch from then on, so that two epochs show both sides of every image
-        (Jordan, arXiv 2404.00498); or upside down by a coin.
-    rotate : float
-        Largest angle to either side, in degrees.
-    zoom : float
-        Largest change of scale, as a share: 0.1 is a factor from 0.9 to 1.1.
-    erase : int
-        Side of the square, in pixels, that is set to background; its centre lies anywhere in
-        the image, so part of it may lie outside (Cutout; DeVries and Taylor, arXiv 1708.04552).
     """
+    flip, erase = augmentation.flip, augmentation.erase
     epoch = tf.cast(epoch, tf.int32)
     # One column of random numbers in [0, 1) a decision.
     columns = tf.random.stateless_uniform((7, n), seed=tf.stack([seed, epoch]))
@@ -78,9 +55,9 @@ def draw(
         side = tf.cast((tf.cast(first < 0.5, tf.int32) + epoch) % 2, tf.float32)
     across = 1 - 2 * side if flip in ("random", "alternating") else tf.ones(n)
     down = 1 - 2 * side if flip == "vertical" else tf.ones(n)
-    dx, dy = (tf.floor(move * (2 * shift + 1)) - shift for move in moves)
-    radians = (2 * angle - 1) * (rotate * 3.141592653589793 / 180)
-    scale = 1 + (2 * scale - 1) * zoom
+    dx, dy = (tf.floor(move * (2 * augmentation.shift + 1)) - augmentation.shift for move in moves)
+    radians = (2 * angle - 1) * (augmentation.rotate * 3.141592653589793 / 180)
+    scale = 1 + (2 * scale - 1) * augmentation.zoom
     cos, sin = tf.cos(radians) / scale, tf.sin(radians) / scale
     a, b, c, d = across * cos, across * sin, -down * sin, down * cos
     y0, x0 = ((size - 1) / 2 for size in IMAGE_SHAPE)
@@ -121,9 +98,9 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
 
 
 def without_invalid_flips(
-    options: Mapping[str, Any], images: NDArray[np.uint8], labels: NDArray[np.integer]
-) -> dict[str, Any]:
-    """Return the options, without the flip left to right if that makes images of no class.
+    augmentation: Augmentation, images: NDArray[np.uint8], labels: NDArray[np.integer]
+) -> Augmentation:
+    """Return the augmentation, without the flip left to right if that makes images of no class.
 
     A garment's mirror image is a garment, a digit's is no digit. It shows in each class's mean
     image and its mirror image: the share of the light in which they differ, median over the
@@ -131,8 +108,8 @@ def without_invalid_flips(
 
     Parameters
     ----------
-    options : mapping
-        Arguments of `draw`, as a recipe has them.
+    augmentation : Augmentation
+        As a recipe has it.
     images : ndarray of shape (n, 28, 28), uint8
         The training images.
     labels : ndarray of shape (n,), integer
@@ -140,8 +117,10 @@ def without_invalid_flips(
     """
     means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != OOD])]
     differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
-    across = options.get("flip") in ("random", "alternating")
-    return dict(options) | ({"flip": "none"} if across and np.median(differing) > 0.2 else {})
+    across = augmentation.flip in ("random", "alternating")
+    if across and np.median(differing) > 0.2:
+        return augmentation.model_copy(update={"flip": "none"})
+    return augmentation
 
 
 def mix(
@@ -176,30 +155,3 @@ def mix(
 
     pixels = mixed(images, share[:, tf.newaxis, tf.newaxis])
     return tf.cast(tf.round(pixels), tf.uint8), mixed(labels, share[:, tf.newaxis])
-
-
-def check(options: Mapping[str, Any]) -> None:
-    """Raise BadInputError unless `draw` takes the options and their values.
-
-    Parameters
-    ----------
-    options : mapping
-        Arguments of `draw` other than ``n``, ``seed`` and ``epoch``.
-    """
-    for name, value in options.items():
-        if name == "flip":
-            if value not in get_args(Flip):
-                raise unknown(name, value, get_args(Flip))
-        elif name not in _LARGEST:
-            raise unknown("augmentation", name, ["flip", *_LARGEST])
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadInputError(f"{name} must be a number; received {value!r}.")
-        elif not 0 <= value <= _LARGEST[name]:
-            raise BadInputError(
-                f"{name} must lie between 0 and {_LARGEST[name]}; received {value!r}."
-            )
-        elif name in ("shift", "erase") and value != int(value):
-            raise BadInputError(f"{name} must be whole pixels; received {value!r}.")
-
-
-_LARGEST = {"shift": min(IMAGE_SHAPE), "rotate": 180, "zoom": 0.9, "erase": min(IMAGE_SHAPE)}

@@ -5,7 +5,6 @@ can forget to, and ends in a float32 softmax over the ten classes: ``model.predi
 probabilities.
 """
 
-import inspect
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,122 +17,73 @@ from keras import layers
 from numpy.typing import NDArray
 
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
-from fmnist_utils.errors import BadInputError, FailureError, unknown
+from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.layers import FusedBatchNormalization
+from fmnist_utils.recipes import (
+    CNNOptions,
+    DenseOptions,
+    Options,
+    ResidualOptions,
+    TransferOptions,
+    model_options,
+)
 
 
-def dense(*, units: Sequence[int] = (128,), dropout: float = 0.0) -> keras.Model:
-    """Return a fully connected network.
-
-    Parameters
-    ----------
-    units : sequence of int
-        Width of each hidden layer; empty for softmax regression.
-    dropout : float
-        Share of each hidden layer's outputs that training drops.
-    """
-    return keras.Sequential(
-        [*_input(), layers.Flatten(), *_hidden(units, dropout), _classifier()], name="dense"
-    )
+def dense(options: DenseOptions) -> keras.Model:
+    """Return a fully connected network."""
+    hidden = _hidden(options.units, options.dropout)
+    return keras.Sequential([*_input(), layers.Flatten(), *hidden, _classifier()], name="dense")
 
 
-def cnn(
-    *,
-    filters: Sequence[Sequence[int]] = ((32,), (64,)),
-    units: Sequence[int] = (),
-    dropout: float = 0.25,
-    dense_dropout: float = 0.5,
-    batch_norm: bool = False,
-    l2: float = 0.0,
-) -> keras.Model:
-    """Return a plain convolutional network: blocks of 3x3 convolutions, each closed by pooling.
-
-    The defaults are the classic network of this field: two convolution layers, 32 and 64 filters.
-
-    Parameters
-    ----------
-    filters : sequence of sequence of int
-        One inner sequence a block, one number a convolution in it.
-    units : sequence of int
-        Width of each hidden dense layer behind the convolutions; empty for none.
-    dropout, dense_dropout : float
-        Share of outputs that training drops after each block and each dense layer.
-    batch_norm : bool
-        Normalise behind each convolution, before its ReLU.
-    l2 : float
-        What the sum of the squares of all convolution kernels' weights adds to the loss.
-    """
+def cnn(options: CNNOptions) -> keras.Model:
+    """Return a plain convolutional network: blocks of 3x3 convolutions, each closed by pooling."""
+    penalty = keras.regularizers.L2(options.l2) if options.l2 else None
 
     def convolution(n: int, *pooling: keras.Layer) -> list[keras.Layer]:
-        penalty = keras.regularizers.L2(l2) if l2 else None
-        if not batch_norm:
-            same = {"padding": "same", "kernel_regularizer": penalty}
-            return [layers.Conv2D(n, 3, activation="relu", **same), *pooling]
-        bare = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_regularizer=penalty)
+        common = {"padding": "same", "kernel_regularizer": penalty}
+        if not options.batch_norm:
+            return [layers.Conv2D(n, 3, activation="relu", **common), *pooling]
+        bare = layers.Conv2D(n, 3, use_bias=False, **common)
         # Behind the pooling, normalisation and ReLU have a quarter of the work. Scales that stay
         # positive let it be folded into the convolution all the same.
         norm = FusedBatchNormalization(momentum=0.9, gamma_constraint="non_neg")
         return [bare, *pooling, norm, layers.ReLU()]
 
     blocks = []
-    for *inner, last in filters:
+    for *inner, last in options.filters:
         blocks += [layer for n in inner for layer in convolution(n)]
-        blocks += [*convolution(last, layers.MaxPooling2D()), layers.Dropout(dropout)]
+        blocks += [*convolution(last, layers.MaxPooling2D()), layers.Dropout(options.dropout)]
     return keras.Sequential(
         [
             *_input(),
             layers.Reshape((*IMAGE_SHAPE, 1)),
             *blocks,
             layers.Flatten(),
-            *_hidden(units, dense_dropout),
+            *_hidden(options.units, options.dense_dropout),
             _classifier(),
         ],
         name="cnn",
     )
 
 
-def residual(
-    *,
-    filters: Sequence[int] = (16, 32, 64, 128),
-    squeeze_excite: int = 0,
-    pool_first: bool = True,
-    fused: bool = True,
-) -> keras.Model:
+def residual(options: ResidualOptions) -> keras.Model:
     """Return a compact residual network for small images.
 
-    A stem, then a stage for each further number of filters: a convolution, pooling, and a residual
-    pair of convolutions (He et al., arXiv 1512.03385), closed by the largest answer of each filter
-    over the image.
-
-    Parameters
-    ----------
-    filters : sequence of int
-        Of the stem, then of each stage; at most four stages, each halves the image.
-    squeeze_excite : int
-        By what to divide the filters within squeeze-and-excitation (Hu et al., arXiv 1709.01507)
-        of each residual branch; 0 for none.
-    pool_first : bool
-        Pool before normalisation and ReLU, which then have a quarter of the work.
-    fused : bool
-        Normalise with `layers.FusedBatchNormalization`, or with Keras's own layer.
+    A stem, then a stage for each further number of filters: a convolution, max pooling, and a
+    residual pair of convolutions (He et al., arXiv 1512.03385); global max pooling at the end.
     """
-    normalization = FusedBatchNormalization if fused else layers.BatchNormalization
+    normalization = FusedBatchNormalization if options.fused else layers.BatchNormalization
 
     def convolution(x: Any, n: int, *, pool: bool = False) -> Any:
         # Scales that stay positive let the normalisation be folded through max pooling.
         x = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
-        if pool and pool_first:
+        if pool and options.pool_first:
             x = layers.MaxPooling2D()(x)
         x = normalization(momentum=0.9, gamma_constraint="non_neg")(x)
         x = layers.ReLU()(x)
-        return layers.MaxPooling2D()(x) if pool and not pool_first else x
+        return layers.MaxPooling2D()(x) if pool and not options.pool_first else x
 
-    def excited(x: Any, n: int) -> Any:
-        weight = layers.GlobalAveragePooling2D(keepdims=True)(x)
-        weight = layers.Conv2D(max(8, n // squeeze_excite), 1, activation="relu")(weight)
-        return layers.Multiply()([x, layers.Conv2D(n, 1, activation="sigmoid")(weight)])
-
-    stem, *stages = filters
+    stem, *stages = options.filters
     first, *scaled = _input()
     inputs = x = first
     for layer in [*scaled, layers.Reshape((*IMAGE_SHAPE, 1))]:
@@ -141,8 +91,7 @@ def residual(
     x = convolution(x, stem)
     for n in stages:
         x = convolution(x, n, pool=True)
-        branch = convolution(convolution(x, n), n)
-        x = layers.Add()([x, excited(branch, n) if squeeze_excite else branch])
+        x = layers.Add()([x, convolution(convolution(x, n), n)])
     outputs = _classifier()(layers.GlobalMaxPooling2D()(x))
     return keras.Model(inputs, outputs, name="residual")
 
@@ -161,79 +110,36 @@ BACKBONES: dict[str, tuple[float, float]] = {
 }
 
 
-def transfer(
-    *,
-    backbone: str = "MobileNet",
-    alpha: float | None = 0.25,
-    size: int = 96,
-    weights: str | None = "imagenet",
-    tuned: int | None = None,
-    dropout: float = 0.2,
-    momentum: float = 0.99,
-) -> keras.Model:
+def transfer(options: TransferOptions) -> keras.Model:
     """Return a network for photographs with a new last layer; it sees enlarged grey images.
-
-    Parameters
-    ----------
-    backbone : str
-        A key of `BACKBONES`.
-    alpha : float, optional
-        Width of a MobileNet; None for a backbone that has only one.
-    size : int
-        Side, in pixels, to which the images are enlarged.
-    weights : {"imagenet"}, optional
-        What to start from; None for random weights. They are looked for in the Keras home
-        (``KERAS_HOME``) and downloaded if they are not there.
-    tuned : int, optional
-        How many of the backbone's last layers training changes; all, where it is not given.
-    dropout : float
-        Share of the backbone's features that training drops.
-    momentum : float
-        Share of a normalisation's running statistics that an update keeps. With random weights
-        the first ones mean nothing: a smaller share forgets them sooner.
 
     Raises
     ------
     BadInputError
-        If the backbone is unknown.
+        If the backbone has not as many layers as are to be tuned, or not the width.
     FailureError
         If the weights are neither in the Keras home nor to be downloaded.
     """
-    if backbone not in BACKBONES:
-        raise unknown("backbone", backbone, BACKBONES)
-    low, high = BACKBONES[backbone]
+    low, high = BACKBONES[options.backbone]
     inputs = layers.Input(IMAGE_SHAPE, dtype="uint8")
     x = layers.Rescaling((high - low) / 255, low)(inputs)
     x = layers.Reshape((*IMAGE_SHAPE, 1))(x)
     # Not the layer Resizing: called without `training`, it switches all that follow to training.
-    x = keras.ops.image.resize(layers.Concatenate()([x] * 3), (size, size))
-    width = {} if alpha is None else {"alpha": alpha}
-    try:
-        with warnings.catch_warnings():
-            # Any size fits the weights; Keras warns of sizes other than those of ImageNet.
-            warnings.filterwarnings("ignore", "`input_shape` is undefined")
-            body = getattr(keras.applications, backbone)(
-                include_top=False, weights=weights, input_tensor=x, **width
-            )
-    except (TypeError, ValueError):
-        raise
-    except Exception as error:  # what Keras raises where a download fails
-        raise FailureError(
-            f"No ImageNet weights for {backbone}: they are not in the Keras home and cannot be "
-            f"downloaded ({error}). Connect to a network, or set KERAS_HOME to a folder that has "
-            "them under models/."
-        ) from error
+    size = (options.size, options.size)
+    body = _backbone(options, keras.ops.image.resize(layers.Concatenate()([x] * 3), size))
     n_layers = len(body.layers)
-    if tuned is not None and not 0 <= tuned <= n_layers:
+    tuned = n_layers if options.tuned is None else options.tuned
+    if tuned > n_layers:
         raise BadInputError(f"tuned must lie between 0 and {n_layers}; received {tuned}.")
-    for layer in body.layers[: n_layers - (n_layers if tuned is None else tuned)]:
+    for layer in body.layers[: n_layers - tuned]:
         layer.trainable = False
-    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(body.output))
+    x = layers.Dropout(options.dropout)(layers.GlobalAveragePooling2D()(body.output))
     stock = keras.Model(inputs, _classifier()(x), name="transfer")
 
     def fused(layer: keras.Layer) -> keras.Layer:
         if isinstance(layer, layers.BatchNormalization):
-            return FusedBatchNormalization.from_config(layer.get_config() | {"momentum": momentum})
+            changed = layer.get_config() | {"momentum": options.momentum}
+            return FusedBatchNormalization.from_config(changed)
         return type(layer).from_config(layer.get_config())
 
     model = keras.models.clone_model(stock, clone_function=fused)
@@ -241,7 +147,28 @@ def transfer(
     return model
 
 
-MODELS: dict[str, Callable[..., keras.Model]] = {
+def _backbone(options: TransferOptions, x: Any) -> keras.Model:
+    """Return a network of `keras.applications` without its last layer, reading `x`."""
+    width = {} if options.alpha is None else {"alpha": options.alpha}
+    try:
+        with warnings.catch_warnings():
+            # Any size fits the weights; Keras warns of sizes other than those of ImageNet.
+            warnings.filterwarnings("ignore", "`input_shape` is undefined")
+            return getattr(keras.applications, options.backbone)(
+                include_top=False, weights=options.weights, input_tensor=x, **width
+            )
+    except (TypeError, ValueError) as error:
+        raise BadInputError(f"{options.backbone} cannot be built so: {error}") from error
+    except Exception as error:  # what Keras raises where a download fails
+        raise FailureError(
+            f"No ImageNet weights for {options.backbone}: they are not in the Keras home and "
+            f"cannot be downloaded ({error}). Connect to a network, or set KERAS_HOME to a folder "
+            "that has them under models/."
+        ) from error
+
+
+# Each takes the type of `recipes.OPTIONS` of its name.
+MODELS: dict[str, Callable[[Any], keras.Model]] = {
     "dense": dense,
     "cnn": cnn,
     "residual": residual,
@@ -249,32 +176,32 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> keras.Model:
+def build(name: str, options: Options | Mapping[str, Any] | None = None) -> keras.Model:
     """Return a new, untrained model.
 
     Parameters
     ----------
     name : str
         A key of `MODELS`.
-    options : mapping, optional
-        Arguments of its builder.
+    options : Options or mapping, optional
+        What to build, see `recipes.OPTIONS`.
 
     Raises
     ------
     BadInputError
         If the model or one of the options is unknown, or an option's value does not fit.
+
+    Examples
+    --------
+    >>> build("dense", {"units": [20, 30]}).count_params()
+    16640
+
+    Notes
+    -----
+    Introduced in notebook 02.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    options = dict(options or {})
-    valid = inspect.signature(MODELS[name]).parameters
-    for option in options:
-        if option not in valid:
-            raise unknown(f"option of model {name}", option, valid)
-    try:
-        return MODELS[name](**options)
-    except (TypeError, ValueError) as error:
-        raise BadInputError(f"Model {name} cannot be built with {options}: {error}") from error
+    checked = model_options(name, options or {})
+    return MODELS[name](checked)
 
 
 def predict(

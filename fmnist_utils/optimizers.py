@@ -17,7 +17,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
     that norm that a step moves; weight decay, which only scales a kernel, does next to nothing to
     it. All other weights (scales, offsets, dense layers, convolutions
     with a bias, of a single channel or of each channel by itself) take Nesterov steps (momentum
-    0.9) of `others` times the rate.
+    0.9) of `other_lr_multiplier` times the rate.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         Of the kernels.
     momentum : float
         Of the kernels, of Nesterov's form.
-    others : float
+    other_lr_multiplier : float
         By what the rate of all other weights is larger.
     **kwargs
         As in `keras.optimizers.Optimizer`.
@@ -42,13 +42,13 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         learning_rate: Any = 0.1,
         *,
         momentum: float = 0.6,
-        others: float = 2.0,
+        other_lr_multiplier: float = 2.0,
         name: str = "muon",
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.momentum = momentum
-        self.others = others
+        self.other_lr_multiplier = other_lr_multiplier
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Make the momentum of each variable."""
@@ -70,7 +70,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         self.assign(average, momentum * average + gradient)
         step = gradient + momentum * average
         if not is_kernel:
-            self.assign_sub(variable, self.others * learning_rate * step)
+            self.assign_sub(variable, self.other_lr_multiplier * learning_rate * step)
             return
         n_filters = variable.shape[-1]
         direction = orthogonal(ops.reshape(step, (-1, n_filters)))
@@ -78,9 +78,21 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
         scaled = moved * (n_filters**0.5 / ops.norm(moved))
         self.assign(variable, ops.reshape(scaled, variable.shape))
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any], **kwargs: Any) -> "Muon":
+        """Return the optimizer of a configuration, also of one saved when a name was another."""
+        renamed = {"others": "other_lr_multiplier"}
+        fields = {renamed.get(name, name): value for name, value in config.items()}
+        optimizer: Muon = super().from_config(fields, **kwargs)
+        return optimizer
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "others": self.others}
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "other_lr_multiplier": self.other_lr_multiplier,
+        }
 
 
 @keras.saving.register_keras_serializable("fmnist_utils")

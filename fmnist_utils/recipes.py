@@ -1,65 +1,236 @@
-"""What changes a number: the frozen `Recipe`, the named recipes of the series, the profiles."""
+"""What changes a number: the frozen `Recipe` with its typed parts, the named recipes, the profiles.
 
-import dataclasses
+A recipe is checked once, when it is made; whoever receives one need not look again.
+"""
+
 import json
 import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
 
 Profile = Literal["smoke", "quick", "full"]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
 
-
-_KINDS: dict[type, tuple[type | tuple[type, ...], str]] = {
-    int: (int, "a whole number"),
-    float: ((int, float), "a number"),
-    bool: (bool, "true or false"),
-    str: (str, "a name"),
-}
-_OPTIONS = (Mapping, "a mapping of arguments")
-_SHARES = ("weight_decay", "label_smoothing", "ema")
-_LARGEST_SEED = 2**32 - 1  # what NumPy and Keras take
-_LOWER_BOUNDS = {"epochs": 1, "batch_size": 1, "seed": 0, "train_size": 10}
+Share = Annotated[float, Field(ge=0, lt=1)]
+Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
+Blocks = Annotated[tuple[Widths, ...], Field(strict=False, min_length=1, max_length=4)]
+# Whole degrees are written without a fraction, as in the first keys.
+Degrees = Annotated[float, PlainSerializer(lambda x: int(x) if x.is_integer() else x)]
 
 
-def _check(name: str, kind: Any, value: object) -> None:
-    """Raise BadInputError unless a field's value is of its kind and range."""
-    if typing.get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise unknown(name, value, get_args(kind))
-        return
-    accepted, expected = _KINDS.get(kind, _OPTIONS)
-    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise BadInputError(f"Recipe field {name} takes {expected}; received {value!r}.")
-    if name == "learning_rate" and not 0 < typing.cast(float, value) < float("inf"):
-        raise BadInputError(f"learning_rate must be a finite number above 0; received {value!r}.")
-    if name in ("selection", "layer_decay") and not 0 < typing.cast(float, value) <= 1:
-        raise BadInputError(f"{name} must be above 0 and at most 1; received {value!r}.")
-    if name == "mixup" and not 0 <= typing.cast(float, value) < float("inf"):
-        raise BadInputError(f"mixup must be a finite number, 0 or above; received {value!r}.")
-    if name in _SHARES and not 0 <= typing.cast(float, value) < 1:
-        raise BadInputError(f"{name} must be at least 0 and below 1; received {value!r}.")
-    if name == "seed" and typing.cast(int, value) > _LARGEST_SEED:
-        raise BadInputError(f"seed must be at most {_LARGEST_SEED}; received {value!r}.")
-    lowest = _LOWER_BOUNDS.get(name)
-    if lowest is not None and typing.cast(int, value) < lowest:
-        raise BadInputError(f"{name} must be at least {lowest}; received {value!r}.")
+class _Part(BaseModel):
+    """A frozen set of typed fields whose every mistake is a BadInputError."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    if not TYPE_CHECKING:  # type checkers see the fields
+
+        def __init__(self, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise _bad_input(type(self), error) from error
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides what a training comes to, and nothing else.
+def _bad_input(kind: type[BaseModel], error: ValidationError) -> BadInputError:
+    """Return the first mistake as one sentence."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, BadInputError):  # of a part, or of fields that do not go together
+        return cause
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return unknown(f"field of {kind.__name__}", name, kind.model_fields)
+    received = "" if first["type"] == "missing" else f"; received {first['input']!r}"
+    return BadInputError(f"{kind.__name__}, {name}: {first['msg']}{received}.")
+
+
+class Augmentation(_Part):
+    """What `fmnist_utils.augment` does at random to each training image.
+
+    Parameters
+    ----------
+    shift : int
+        Farthest move along each axis, in whole pixels.
+    flip : {"none", "random", "alternating", "vertical"}
+        Left to right by a coin for each image and epoch; or by a coin for each image in epoch 0
+        and every other epoch from then on, so that two epochs show both sides of every image
+        (Jordan, arXiv 2404.00498); or upside down by a coin. Flips left to right are left out for
+        digits, see `fmnist_utils.augment.without_invalid_flips`.
+    rotate : float
+        Largest angle to either side, in degrees, at most 180.
+    zoom : float
+        Largest change of scale, as a share: 0.1 is a factor from 0.9 to 1.1.
+    erase : int
+        Side of the square, in pixels, that is set to background; its centre lies anywhere in
+        the image, so part of it may lie outside (Cutout; DeVries and Taylor, arXiv 1708.04552).
+    """
+
+    shift: Annotated[int, Field(ge=0, le=28)] = 0
+    flip: Literal["none", "random", "alternating", "vertical"] = "none"
+    rotate: Annotated[Degrees, Field(ge=0, le=180)] = 0.0
+    zoom: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    erase: Annotated[int, Field(ge=0, le=28)] = 0
+
+
+class DenseOptions(_Part):
+    """What a fully connected network is made of.
+
+    Parameters
+    ----------
+    units : sequence of int
+        Width of each hidden layer; empty for softmax regression.
+    dropout : float
+        Share of each hidden layer's outputs that training drops.
+    """
+
+    units: Widths = (128,)
+    dropout: Share = 0.0
+
+
+class CNNOptions(_Part):
+    """What a plain convolutional network is made of; the defaults are the classic of this field.
+
+    Parameters
+    ----------
+    filters : sequence of sequence of int
+        One inner sequence a block, one number a convolution in it.
+    units : sequence of int
+        Width of each hidden dense layer behind the convolutions; empty for none.
+    dropout, dense_dropout : float
+        Share of outputs that training drops after each block and each dense layer.
+    batch_norm : bool
+        Normalise behind each convolution, before its ReLU.
+    l2 : float
+        What the sum of the squares of all convolution kernels' weights adds to the loss.
+    """
+
+    filters: Blocks = ((32,), (64,))
+    units: Widths = ()
+    dropout: Share = 0.25
+    dense_dropout: Share = 0.5
+    batch_norm: bool = False
+    l2: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ResidualOptions(_Part):
+    """What a compact residual network is made of.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        Of the stem, then of each stage; at most four stages, each halves the image.
+    pool_first : bool
+        Pool before normalisation and ReLU, which then have a quarter of the work.
+    fused : bool
+        Normalise with `layers.FusedBatchNormalization`, or with Keras's own layer.
+    """
+
+    filters: Annotated[Widths, Field(min_length=1, max_length=5)]
+    pool_first: bool = True
+    fused: bool = True
+
+
+class TransferOptions(_Part):
+    """What a network for photographs with a new last layer is made of.
+
+    Parameters
+    ----------
+    backbone : str
+        A network of `keras.applications`, a key of `fmnist_utils.models.BACKBONES`.
+    alpha : float, optional
+        Width of a MobileNet; None for a backbone that has only one.
+    size : int
+        Side, in pixels, to which the images are enlarged.
+    weights : {"imagenet"}, optional
+        What to start from; None for random weights. They are looked for in the Keras home
+        (``KERAS_HOME``) and downloaded if they are not there.
+    tuned : int, optional
+        How many of the backbone's last layers training changes; all, where it is not given.
+    dropout : float
+        Share of the backbone's features that training drops.
+    momentum : float
+        Share of a normalisation's running statistics that an update keeps. With random weights
+        the first ones mean nothing: a smaller share forgets them sooner.
+    """
+
+    backbone: Literal[
+        "MobileNet",
+        "MobileNetV2",
+        "NASNetMobile",
+        "Xception",
+        "EfficientNetB0",
+        "EfficientNetV2B0",
+        "MobileNetV3Small",
+        "ConvNeXtTiny",
+    ]
+    alpha: Annotated[float, Field(gt=0)] | None
+    size: Annotated[int, Field(ge=32)] = 96
+    weights: Literal["imagenet"] | None = "imagenet"
+    tuned: Annotated[int, Field(ge=0)] | None = None
+    dropout: Share = 0.2
+    momentum: Share = 0.99
+
+
+Options = DenseOptions | CNNOptions | ResidualOptions | TransferOptions
+OPTIONS: Mapping[str, type[Options]] = types.MappingProxyType(
+    {
+        "dense": DenseOptions,
+        "cnn": CNNOptions,
+        "residual": ResidualOptions,
+        "transfer": TransferOptions,
+    }
+)
+
+
+def model_options(model: str, options: Options | Mapping[str, Any]) -> Options:
+    """Return a model's options, checked.
 
     Parameters
     ----------
     model : str
-        Name of a builder in `fmnist_utils.models.MODELS`.
-    options : mapping
-        Arguments of that builder, such as ``{"filters": [32, 64]}``.
+        A key of `OPTIONS`.
+    options : Options or mapping
+        Its options as they are, or by name.
+
+    Raises
+    ------
+    BadInputError
+        If the model or an option is unknown, is missing, or its value does not fit.
+    """
+    if model not in OPTIONS:
+        raise unknown("model", model, OPTIONS)
+    kind = OPTIONS[model]
+    if isinstance(options, kind):
+        return options
+    if not isinstance(options, Mapping):
+        raise BadInputError(
+            f"Model {model} takes {kind.__name__} or a mapping; received {options!r}."
+        )
+    return kind(**options)
+
+
+class Recipe(_Part):
+    """Everything that decides what a training comes to, and nothing else.
+
+    Parameters
+    ----------
+    model : {"dense", "cnn", "residual", "transfer"}
+        Which builder of `fmnist_utils.models`.
+    options : Options or mapping
+        What it builds, see `OPTIONS`; also as a mapping, such as ``{"filters": [32, 64]}``.
     epochs, batch_size : int
         Passes over the training images, and images an update.
     optimizer : {"adam", "rmsprop", "sgd", "muon"}
@@ -86,9 +257,8 @@ class Recipe:
     selection : float
         Share of the training images that each epoch after the first shows, most of them those with
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
-    augmentation : mapping
-        Arguments of `fmnist_utils.augment.draw`, such as ``{"shift": 2}``; empty for none. Flips
-        left to right are left out for digits, see `fmnist_utils.augment.without_invalid_flips`.
+    augmentation : Augmentation or mapping
+        At random, anew in each epoch; also as a mapping, such as ``{"shift": 2}``.
     synthetic_photos : bool
         Also show each image as a photo might, and images out of distribution; whoever trains hands
         them in, see `fmnist_utils.store.get_or_train`.
@@ -109,56 +279,78 @@ class Recipe:
     """
 
     model: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 10
-    batch_size: int = 128
+    options: Options
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=1)] = 128
     optimizer: Literal["adam", "rmsprop", "sgd", "muon"] = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     schedule: Literal["constant", "step", "plateau", "cosine", "one_cycle"] = "constant"
-    weight_decay: float = 0.0
-    layer_decay: float = 1.0
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    selection: float = 1.0
-    augmentation: Mapping[str, Any] = field(default_factory=dict)
-    synthetic_photos: bool = False
-    mixup: float = 0.0
+    weight_decay: Share = 0.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    label_smoothing: Share = 0.0
+    ema: Share = 0.0
+    selection: Annotated[float, Field(gt=0, le=1)] = 1.0
+    augmentation: Augmentation = Augmentation()
+    # In files and keys it has its first name, on which hours of training hang.
+    synthetic_photos: Annotated[bool, Field(serialization_alias="imitations")] = False
+    mixup: Annotated[float, Field(ge=0)] = 0.0
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
     deterministic: bool = False
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0  # what NumPy and Keras take
     dataset: Literal["fashion_mnist", "mnist", "sketches"] = "fashion_mnist"
     train_size: int = 55_000
 
-    def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(Recipe).items():
-            _check(name, kind, getattr(self, name))
-            if kind is float:  # 1 and 1.0 are the same recipe, with the same key
-                object.__setattr__(self, name, float(getattr(self, name)))
+    @model_validator(mode="before")
+    @classmethod
+    def _with_typed_options(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        options = model_options(fields.get("model", ""), fields.get("options", {}))
+        return {**fields, "options": options}
+
+    @model_validator(mode="after")
+    def _whose_fields_go_together(self) -> Self:
+        check_train_size(self.dataset, self.train_size)
         if self.layer_decay != 1 and self.optimizer != "adam":
             raise BadInputError(
                 f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."
             )
         if self.synthetic_photos and self.dataset == "mnist":
             raise BadInputError("synthetic_photos are of garments; received the dataset 'mnist'.")
+        return self
 
     def to_json(self) -> str:
         """Return the recipe as JSON with sorted keys: equal recipes give equal text."""
-        fields = dataclasses.asdict(self)
-        fields["imitations"] = fields.pop("synthetic_photos")
+        fields = self.model_dump(mode="json", by_alias=True)
         return json.dumps(fields, sort_keys=True, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
         """Return the recipe that `to_json` wrote."""
         fields = json.loads(text)
-        fields["synthetic_photos"] = fields.pop("imitations", False)
-        return cls(**fields)
+        return cls(synthetic_photos=fields.pop("imitations", False), **fields)
+
+
+def override(recipe: Recipe, **changes: Any) -> Recipe:
+    """Return the recipe with some fields changed.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The recipe to start from; it stays as it is.
+    **changes
+        New values by field name.
+
+    Raises
+    ------
+    BadInputError
+        If a field is unknown, or a value is not of its kind or range.
+    """
+    return Recipe(**{**dict(recipe), **changes})
 
 
 # What notebook 10 found to pay, with its compact residual network.
 _FAST = Recipe(
     model="residual",
-    options={"filters": [16, 32, 64, 128]},
+    options=ResidualOptions(filters=(16, 32, 64, 128)),
     epochs=16,
     batch_size=256,
     optimizer="muon",
@@ -168,15 +360,15 @@ _FAST = Recipe(
     label_smoothing=0.1,
     ema=0.99,
     selection=1 / 3,
-    augmentation={"shift": 2, "flip": "alternating", "erase": 8},
+    augmentation=Augmentation(shift=2, flip="alternating", erase=8),
     precision="auto",
 )
 
 # Notebook 07: a small network that ImageNet has seen, trained on as a whole.
-_TRANSFER = dataclasses.replace(
+_TRANSFER = override(
     _FAST,
     model="transfer",
-    options={"backbone": "MobileNet", "alpha": 0.25},
+    options=TransferOptions(backbone="MobileNet", alpha=0.25),
     epochs=24,
     batch_size=128,
     learning_rate=0.02,
@@ -187,40 +379,36 @@ _TRANSFER = dataclasses.replace(
 RECIPES = types.MappingProxyType(
     {
         # Notebook 02.
-        "dense": Recipe(model="dense", options={"units": [512]}, epochs=20, schedule="cosine"),
+        "dense": Recipe(
+            model="dense", options=DenseOptions(units=(512,)), epochs=20, schedule="cosine"
+        ),
         # Notebook 03: the classic network of this field, as it is usually trained.
-        "cnn": Recipe(model="cnn", batch_size=32),
+        "cnn": Recipe(model="cnn", options=CNNOptions(), batch_size=32),
         # Notebook 03: more layers, more filters, and a rate that falls to zero.
         "cnn_deep": Recipe(
             model="cnn",
-            options={
-                "filters": [[32], [64, 64], [128]],
-                "units": [128],
-                "dense_dropout": 0.3,
-            },
+            options=CNNOptions(filters=((32,), (64, 64), (128,)), units=(128,), dense_dropout=0.3),
             epochs=15,
             batch_size=64,
             schedule="cosine",
         ),
         # Notebook 04: a deeper plain network with its remedies, and notebook 10's optimizer.
-        "regularised": dataclasses.replace(
+        "regularised": override(
             _FAST,
             model="cnn",
-            options={
-                "filters": [[16, 32], [32, 32, 64], [64, 64, 128]],
-                "batch_norm": True,
-                "dropout": 0.0,
-            },
+            options=CNNOptions(
+                filters=((16, 32), (32, 32, 64), (64, 64, 128)), batch_norm=True, dropout=0.0
+            ),
             epochs=20,
-            augmentation={"shift": 2, "flip": "random", "erase": 8},
+            augmentation=Augmentation(shift=2, flip="random", erase=8),
         ),
         "transfer": _TRANSFER,
         # Notebook 10: minutes.
         "fast": _FAST,
         # Notebook 10: at most 100,000 parameters, and on everything that is published to train on.
-        "small": dataclasses.replace(
+        "small": override(
             _FAST,
-            options={"filters": [16, 24, 32, 48]},
+            options=ResidualOptions(filters=(16, 24, 32, 48)),
             epochs=60,
             # The more updates, the smaller the best angle of each; a quarter was too little.
             learning_rate=0.05,
@@ -229,7 +417,7 @@ RECIPES = types.MappingProxyType(
         ),
         # Notebook 10: what an hour on two cores comes to. Shown often, the hardest half of the
         # images would be learned with its wrong labels; all of them are not.
-        "accurate": dataclasses.replace(
+        "accurate": override(
             _FAST,
             epochs=60,
             optimizer="sgd",
@@ -237,21 +425,15 @@ RECIPES = types.MappingProxyType(
             weight_decay=0.005,
             ema=0.995,
             selection=1.0,
-            augmentation={"shift": 2, "flip": "alternating", "erase": 12},
+            augmentation=Augmentation(shift=2, flip="alternating", erase=12),
             train_size=60_000,
         ),
         # Notebook 11: for real photos; this one comes with the package.
-        "photo": dataclasses.replace(
+        "photo": override(
             _TRANSFER,
             epochs=16,
             selection=0.5,
-            augmentation={
-                "shift": 2,
-                "flip": "alternating",
-                "erase": 6,
-                "rotate": 6,
-                "zoom": 0.08,
-            },
+            augmentation=Augmentation(shift=2, flip="alternating", erase=6, rotate=6, zoom=0.08),
             synthetic_photos=True,
         ),
     }
@@ -290,37 +472,16 @@ def get(name: str) -> Recipe:
 def name_of(recipe: Recipe) -> str:
     """Return the name of the recipe most like it of the same network and images, or the model's."""
 
-    def told_by(one: Recipe) -> tuple[Any, ...]:
-        return one.model, one.options, one.synthetic_photos
-
     def differences(name: str) -> int:
-        named = dataclasses.asdict(RECIPES[name])
-        return sum(named[key] != value for key, value in dataclasses.asdict(recipe).items())
+        return sum(value != getattr(recipe, field) for field, value in RECIPES[name])
 
-    alike = [name for name, named in RECIPES.items() if told_by(named) == told_by(recipe)]
+    same = ("model", "options", "synthetic_photos")
+    alike = [
+        name
+        for name, named in RECIPES.items()
+        if all(getattr(named, field) == getattr(recipe, field) for field in same)
+    ]
     return min(alike, key=differences, default=recipe.model)
-
-
-def override(recipe: Recipe, **changes: Any) -> Recipe:
-    """Return the recipe with some fields changed.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        The recipe to start from; it stays as it is.
-    **changes
-        New values by field name.
-
-    Raises
-    ------
-    BadInputError
-        If a field is unknown, or a value is not of its kind or range.
-    """
-    fields = [f.name for f in dataclasses.fields(Recipe)]
-    for name in changes:
-        if name not in fields:
-            raise unknown("recipe field", name, fields)
-    return dataclasses.replace(recipe, **changes)
 
 
 def parse_changes(assignments: Sequence[str]) -> dict[str, Any]:

@@ -79,12 +79,11 @@ class Run:
 def key(recipe: Recipe) -> str:
     """Return the 12 hex digits that stand for a recipe, its data and the format of runs."""
     # What says nothing new is left out, so that a field added later leaves older keys as they are.
-    default = json.loads(Recipe(model=recipe.model).to_json())
-    fields = json.loads(recipe.to_json()).items()
+    fields = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     identity = {
         "format": FORMAT,
-        "model": recipe.model,
-        "recipe": {name: value for name, value in fields if value != default[name]},
+        "model": fields.pop("model"),
+        "recipe": {name: value for name, value in fields.items() if value != {}},
         "data": data.hashes(recipe.dataset),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]

@@ -24,14 +24,16 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist_utils import augment, data, hardware, models, recipes
+from fmnist_utils import augment, data, hardware, models
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
-from fmnist_utils.recipes import Recipe
+from fmnist_utils.recipes import Augmentation, Recipe
 
 HARDEST = 0.7  # of what `select` shows; the others are drawn from the rest
 CHECKPOINT_PATTERN = "epoch-*.weights.h5"
+NO_AUGMENTATION = Augmentation()
+_MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,9 @@ def train(
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
     labelled, validation = training_data.train, training_data.validation
-    augment.check(recipe.augmentation)
-    without_invalid_flips = augment.without_invalid_flips(recipe.augmentation, *labelled)
-    if verbose and without_invalid_flips != recipe.augmentation:
+    augmentation = augment.without_invalid_flips(recipe.augmentation, *labelled)
+    if verbose and augmentation != recipe.augmentation:
         print("Nothing is flipped left to right: mirror images would be of no class.")
-    recipe = recipes.override(recipe, augmentation=without_invalid_flips)
     if recipe.schedule == "plateau" and len(validation.images) == 0:
         raise BadInputError(
             "Schedule plateau looks at the validation loss, and there are no validation images: "
@@ -105,12 +105,13 @@ def train(
         _restore(checkpoint_dir, model, state)
         if verbose and state.rows:
             print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
-    update = train_step_fn(model)
+    step = train_step_fn(model)
     for epoch in range(len(state.rows), recipe.epochs):
         if recipe.schedule == "plateau":
             model.optimizer.learning_rate = recipe.learning_rate * 0.5 ** n_plateaus(state.rows)
         start = time.perf_counter()
-        row = {"epoch": epoch + 1, **_run_epoch(recipe, labelled, epoch, update, state.difficulty)}
+        measured = _run_epoch(recipe, augmentation, labelled, epoch, step, state.difficulty)
+        row = {"epoch": epoch + 1, **measured}
         seconds = time.perf_counter() - start
         if not np.isfinite(row["loss"]):
             raise FailureError(
@@ -129,172 +130,12 @@ def train(
     return Trained(model, pd.DataFrame(state.rows))
 
 
-@dataclass
-class _State:
-    """What goes from one epoch to the next beside the weights.
-
-    Parameters
-    ----------
-    difficulty : ndarray of shape (n,), float32
-        Running average of each image's loss, infinite before it was first seen.
-    rows : list of dict
-        Of the history.
-    """
-
-    difficulty: NDArray[np.float32]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-def _run_epoch(
-    recipe: Recipe,
-    labelled: data.Labelled,
-    epoch: int,
-    update: Callable[..., tf.Tensor],
-    difficulty: NDArray[np.float32],
-) -> dict[str, float]:
-    """Train for one epoch, note each image's difficulty, return mean loss and accuracy."""
-    indices = select(difficulty, recipe.selection, seed=recipe.seed, epoch=epoch)
-    stream = batches(
-        labelled,
-        batch_size=recipe.batch_size,
-        seed=recipe.seed,
-        epoch=epoch,
-        indices=indices,
-        augmentation=recipe.augmentation,
-        mixup=recipe.mixup,
-    )
-    measured = np.concatenate([update(images, labels).numpy() for images, labels in stream])
-    order = _order(indices, seed=recipe.seed, epoch=epoch)
-    seen = np.isfinite(difficulty[order])
-    losses = measured[:, 1]
-    difficulty[order] = np.where(seen, (difficulty[order] + losses) / 2, losses)
-    return {"loss": float(measured[:, 0].mean()), "accuracy": float(measured[:, 2].mean())}
-
-
-def train_step_fn(model: keras.Model) -> Callable[..., tf.Tensor]:
-    """Return the function that takes a step with a batch of images and one-hot labels.
-
-    It returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss, the image's
-    plain cross-entropy, and whether the answer was right, as 1 or 0.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Compiled, as by `compiled_model`.
-    """
-
-    def update(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            probabilities = model(images, training=True)
-            loss = model.loss(labels, probabilities) + sum(model.losses)
-        variables = model.trainable_variables
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
-        model.optimizer.apply(gradients, variables)
-        plain = keras.losses.categorical_crossentropy(labels, probabilities)
-        right = keras.metrics.categorical_accuracy(labels, probabilities)
-        return tf.stack([tf.fill(tf.shape(plain), loss), plain, right], axis=1)
-
-    function: Callable[..., tf.Tensor] = tf.function(
-        update,
-        # Any size of batch, so that a smaller last one does not trace it anew.
-        input_signature=[
-            tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8),
-            tf.TensorSpec((None, N_CLASSES), tf.float32),
-        ],
-        jit_compile=False,  # XLA's convolutions are many times slower on a CPU
-    )
-    return function
-
-
-def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]:
-    probabilities = models.predict(model, validation.images)
-    loss = model.loss(data.one_hot(validation.labels), probabilities)
-    right = probabilities.argmax(axis=1) == validation.labels
-    return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
-
-
-def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int:
-    """Return how often the validation loss has not improved for some epochs on end.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Of a history; each has a ``val_loss``.
-    patience : int
-        How many such epochs make a plateau; counting starts anew behind each.
-    """
-    best, waited, plateaus = float("inf"), 0, 0
-    for row in rows:
-        waited = 0 if row["val_loss"] < best else waited + 1
-        best = min(best, row["val_loss"])
-        if waited == patience:
-            waited, plateaus = 0, plateaus + 1
-    return plateaus
-
-
-@contextmanager
-def _averaged(model: keras.Model) -> Iterator[None]:
-    """Put the optimizer's running average of the weights, if it keeps one, into the model."""
-    last = [variable.numpy() for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
-    yield
-    for variable, value in zip(model.trainable_variables, last, strict=True):
-        variable.assign(value)
-
-
 def _line(row: Mapping[str, float], epochs: int) -> str:
     measured = [f"{name} {value:.4f}" for name, value in row.items() if name in _MEASURED]
     return "  ".join([f"epoch {row['epoch']:>3}/{epochs}", *measured, f"{row['seconds']:.1f} s"])
 
 
-_MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
-
-
-def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
-    """Return a recipe's model, untrained, with its loss and its optimizer.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        What to build.
-    n_images : int
-        Training images an epoch: a schedule needs to know its length.
-    """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype_policy(recipe))
-    try:
-        model = models.build(recipe.model, recipe.options)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    model.compile(
-        optimizer=_optimizer(recipe, n_images),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
-        metrics=["accuracy"],
-        jit_compile=False,  # XLA's convolutions are many times slower on a CPU
-    )
-    return model
-
-
-def dtype_policy(recipe: Recipe) -> str:
-    """Return the Keras dtype policy that a recipe trains in on this machine.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its precision ``auto`` is ``mixed_bfloat16`` where `computes_in_bfloat16`, and ``float32``
-        elsewhere.
-    """
-    if recipe.precision != "auto":
-        return recipe.precision
-    return "mixed_bfloat16" if computes_in_bfloat16() else "float32"
-
-
-def computes_in_bfloat16() -> bool:
-    """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
-    return hardware.has_amx_bf16() or any(
-        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
-        for gpu in tf.config.list_physical_devices("GPU")
-    )
+# --- What an epoch shows --------------------------------------------------------------------------
 
 
 def select(
@@ -331,7 +172,7 @@ def batches(
     seed: int,
     epoch: int = 0,
     indices: NDArray[np.int32] | None = None,
-    augmentation: Mapping[str, Any] | None = None,
+    augmentation: Augmentation = NO_AUGMENTATION,
     mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Return an epoch's batches, in an order of its own.
@@ -346,8 +187,8 @@ def batches(
         Order and augmentation follow from them.
     indices : ndarray of shape (m,), int32, optional
         Of the images to show; all, where it is not given.
-    augmentation : mapping, optional
-        Arguments of `augment.draw`.
+    augmentation : Augmentation
+        What happens to each image; by default nothing.
     mixup : float
         ``alpha`` of `augment.mix`; 0 mixes nothing.
 
@@ -357,18 +198,18 @@ def batches(
         Of pairs: images, uint8 of shape (batch, 28, 28); labels, float32 of shape (batch, 10),
         one-hot where nothing is mixed.
     """
-    augment.check(augmentation or {})
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
     order = _order(np.arange(n) if indices is None else indices, seed=seed, epoch=epoch)
     rows = (order,)
-    if augmentation:
-        drawn = augment.draw(n, seed=seed, epoch=epoch, **augmentation)
+    augmented = augmentation != NO_AUGMENTATION
+    if augmented:
+        drawn = augment.draw(n, augmentation, seed=seed, epoch=epoch)
         rows += tuple(tf.gather(values, order) for values in drawn)
 
     def load(index: tf.Tensor, *drawn: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.gather(images, index)
-        if augmentation:
+        if augmented:
             batch = augment.apply(batch, augment.Draw(*drawn))
         return batch, tf.gather(labels, index)
 
@@ -389,52 +230,54 @@ def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np
     return np.asarray(shuffled)
 
 
-def _save(folder: Path, model: keras.Model, state: _State) -> None:
-    """Write the state into a file of its own, put under its name when complete.
+# --- What is trained ------------------------------------------------------------------------------
 
-    Keras's BackupAndRestore writes weights and epoch into two files, in place: a process killed
-    between or during the two leaves a state that cannot be loaded, or one that repeats an epoch.
-    Here everything is in one file, and a rename cannot be interrupted.
+
+def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
+    """Return a recipe's model, untrained, with its loss and its optimizer.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What to build.
+    n_images : int
+        Training images an epoch: a schedule needs to know its length.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    older = list(folder.glob(CHECKPOINT_PATTERN))
-    unfinished = folder / "unfinished.weights.h5"
-    model.save_weights(unfinished)
-    with h5py.File(unfinished, "a") as file:
-        file["difficulty"] = state.difficulty
-        for number, variable in enumerate(_random_states(model)):
-            file[f"random_state/{number}"] = variable.numpy()
-        file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
-    unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
-    for path in older:
-        path.unlink()
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy(recipe))
+    try:
+        model = models.MODELS[recipe.model](recipe.options)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model.compile(
+        optimizer=_optimizer(recipe, n_images),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA's convolutions are many times slower on a CPU
+    )
+    return model
 
 
-def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """Return where the dropout layers' random numbers stand, which are no weights to Keras."""
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+def dtype_policy(recipe: Recipe) -> str:
+    """Return the Keras dtype policy that a recipe trains in on this machine.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its precision ``auto`` is ``mixed_bfloat16`` where `computes_in_bfloat16`, and ``float32``
+        elsewhere.
+    """
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "mixed_bfloat16" if computes_in_bfloat16() else "float32"
 
 
-def _restore(folder: Path, model: keras.Model, state: _State) -> None:
-    """Load the newest state of a folder, if there is any, into model and state."""
-    model.optimizer.build(model.trainable_variables)
-    for path in sorted(folder.glob(CHECKPOINT_PATTERN), reverse=True):
-        try:
-            with h5py.File(path) as file:
-                difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
-                states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
-                model.load_weights(path)
-        except (OSError, KeyError, ValueError, UserWarning) as error:
-            if isinstance(error, OSError) and error.errno:  # the system's, not the content's
-                raise FailureError(f"Cannot read {path} ({error}): try again.") from error
-            print(f"Saved state {path.name} is damaged ({error}) and passed over.")
-            continue
-        for variable, value in zip(_random_states(model), states, strict=True):
-            variable.assign(value)
-        state.difficulty, state.rows = difficulty, rows
-        return
+def computes_in_bfloat16() -> bool:
+    """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
+    return hardware.has_amx_bf16() or any(
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
+        for gpu in tf.config.list_physical_devices("GPU")
+    )
 
 
 def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:
@@ -477,3 +320,171 @@ _OPTIMIZERS: Mapping[str, tuple[type[keras.optimizers.Optimizer], dict[str, Any]
     "sgd": (keras.optimizers.SGD, {"momentum": 0.9, "nesterov": True}),
     "muon": (Muon, {}),
 }
+
+
+# --- An epoch -------------------------------------------------------------------------------------
+
+
+def _run_epoch(
+    recipe: Recipe,
+    augmentation: Augmentation,
+    labelled: data.Labelled,
+    epoch: int,
+    step: Callable[..., tf.Tensor],
+    difficulty: NDArray[np.float32],
+) -> dict[str, float]:
+    """Train for one epoch, note each image's difficulty, return mean loss and accuracy."""
+    indices = select(difficulty, recipe.selection, seed=recipe.seed, epoch=epoch)
+    stream = batches(
+        labelled,
+        batch_size=recipe.batch_size,
+        seed=recipe.seed,
+        epoch=epoch,
+        indices=indices,
+        augmentation=augmentation,
+        mixup=recipe.mixup,
+    )
+    measured = np.concatenate([step(images, labels).numpy() for images, labels in stream])
+    order = _order(indices, seed=recipe.seed, epoch=epoch)
+    seen = np.isfinite(difficulty[order])
+    losses = measured[:, 1]
+    difficulty[order] = np.where(seen, (difficulty[order] + losses) / 2, losses)
+    return {"loss": float(measured[:, 0].mean()), "accuracy": float(measured[:, 2].mean())}
+
+
+def train_step_fn(model: keras.Model) -> Callable[..., tf.Tensor]:
+    """Return the function that takes a step with a batch of images and one-hot labels.
+
+    It returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss, the image's
+    plain cross-entropy, and whether the answer was right, as 1 or 0.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled, as by `compiled_model`.
+    """
+
+    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            probabilities = model(images, training=True)
+            loss = model.loss(labels, probabilities) + sum(model.losses)
+        variables = model.trainable_variables
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        model.optimizer.apply(gradients, variables)
+        plain = keras.losses.categorical_crossentropy(labels, probabilities)
+        right = keras.metrics.categorical_accuracy(labels, probabilities)
+        return tf.stack([tf.fill(tf.shape(plain), loss), plain, right], axis=1)
+
+    function: Callable[..., tf.Tensor] = tf.function(
+        step,
+        # Any size of batch, so that a smaller last one does not trace it anew.
+        input_signature=[
+            tf.TensorSpec((None, *IMAGE_SHAPE), tf.uint8),
+            tf.TensorSpec((None, N_CLASSES), tf.float32),
+        ],
+        jit_compile=False,  # XLA's convolutions are many times slower on a CPU
+    )
+    return function
+
+
+def _validate(model: keras.Model, validation: data.Labelled) -> dict[str, float]:
+    probabilities = models.predict(model, validation.images)
+    loss = model.loss(data.one_hot(validation.labels), probabilities)
+    right = probabilities.argmax(axis=1) == validation.labels
+    return {"val_loss": float(loss), "val_accuracy": float(right.mean())}
+
+
+@contextmanager
+def _averaged(model: keras.Model) -> Iterator[None]:
+    """Put the optimizer's running average of the weights, if it keeps one, into the model."""
+    last = [variable.numpy() for variable in model.trainable_variables]
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    yield
+    for variable, value in zip(model.trainable_variables, last, strict=True):
+        variable.assign(value)
+
+
+def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int:
+    """Return how often the validation loss has not improved for some epochs on end.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of a history; each has a ``val_loss``.
+    patience : int
+        How many such epochs make a plateau; counting starts anew behind each.
+    """
+    best, waited, plateaus = float("inf"), 0, 0
+    for row in rows:
+        waited = 0 if row["val_loss"] < best else waited + 1
+        best = min(best, row["val_loss"])
+        if waited == patience:
+            waited, plateaus = 0, plateaus + 1
+    return plateaus
+
+
+# --- The state between two epochs -----------------------------------------------------------------
+
+
+@dataclass
+class _State:
+    """What goes from one epoch to the next beside the weights.
+
+    Parameters
+    ----------
+    difficulty : ndarray of shape (n,), float32
+        Running average of each image's loss, infinite before it was first seen.
+    rows : list of dict
+        Of the history.
+    """
+
+    difficulty: NDArray[np.float32]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _save(folder: Path, model: keras.Model, state: _State) -> None:
+    """Write the state into a file of its own, put under its name when complete.
+
+    Keras's BackupAndRestore writes weights and epoch into two files, in place: a process killed
+    between or during the two leaves a state that cannot be loaded, or one that repeats an epoch.
+    Here everything is in one file, and a rename cannot be interrupted.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    older = list(folder.glob(CHECKPOINT_PATTERN))
+    unfinished = folder / "unfinished.weights.h5"
+    model.save_weights(unfinished)
+    with h5py.File(unfinished, "a") as file:
+        file["difficulty"] = state.difficulty
+        for number, variable in enumerate(_random_states(model)):
+            file[f"random_state/{number}"] = variable.numpy()
+        file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
+    unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
+    for path in older:
+        path.unlink()
+
+
+def _restore(folder: Path, model: keras.Model, state: _State) -> None:
+    """Load the newest state of a folder, if there is any, into model and state."""
+    model.optimizer.build(model.trainable_variables)
+    for path in sorted(folder.glob(CHECKPOINT_PATTERN), reverse=True):
+        try:
+            with h5py.File(path) as file:
+                difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
+                states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
+                model.load_weights(path)
+        except (OSError, KeyError, ValueError, UserWarning) as error:
+            if isinstance(error, OSError) and error.errno:  # the system's, not the content's
+                raise FailureError(f"Cannot read {path} ({error}): try again.") from error
+            print(f"Saved state {path.name} is damaged ({error}) and passed over.")
+            continue
+        for variable, value in zip(_random_states(model), states, strict=True):
+            variable.assign(value)
+        state.difficulty, state.rows = difficulty, rows
+        return
+
+
+def _random_states(model: keras.Model) -> list[keras.Variable]:
+    """Return where the dropout layers' random numbers stand, which are no weights to Keras."""
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]

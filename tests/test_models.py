@@ -1,14 +1,20 @@
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import keras
 import numpy as np
 import pytest
 
-from fmnist_utils import data, models
+from fmnist_utils import data, models, recipes
 from fmnist_utils.errors import BadInputError, FailureError
 
-SMALL_TRANSFER = {"weights": None, "size": 32}
-OPTIONS = {name: SMALL_TRANSFER if name == "transfer" else {} for name in models.MODELS}
+SMALL_TRANSFER = {"backbone": "MobileNet", "alpha": 0.25, "weights": None, "size": 32}
+OPTIONS = {
+    "dense": {},
+    "cnn": {},
+    "residual": {"filters": [4, 6]},
+    "transfer": SMALL_TRANSFER,
+}
 
 
 @pytest.mark.parametrize("name", models.MODELS)
@@ -56,10 +62,78 @@ def test_unknown_model_and_option() -> None:
         models.build("dense", {"width": 3})
 
 
-@pytest.mark.parametrize("options", [{"units": [-3]}, {"units": 5}, {"dropout": 2.0}])
-def test_option_values_that_cannot_be_built(options: dict[str, object]) -> None:
-    with pytest.raises(BadInputError, match="Model dense cannot be built with"):
-        models.build("dense", options)
+def test_builders_and_their_types_fit() -> None:
+    assert set(models.MODELS) == set(recipes.OPTIONS)
+    for name, builder in models.MODELS.items():
+        assert get_type_hints(builder)["options"] is recipes.OPTIONS[name]
+    known = get_args(recipes.TransferOptions.model_fields["backbone"].annotation)
+    assert known == tuple(models.BACKBONES)
+
+
+# A value other than the default for each option of each model, and what else it needs to show.
+CHANGES: dict[str, dict[str, tuple[object, dict[str, object]]]] = {
+    "dense": {"units": ([5], {}), "dropout": (0.5, {})},
+    "cnn": {
+        "filters": ([[4]], {}),
+        "units": ([5], {}),
+        "dropout": (0.1, {}),
+        "dense_dropout": (0.1, {"units": [5]}),
+        "batch_norm": (True, {}),
+        "l2": (0.1, {}),
+    },
+    "residual": {
+        "filters": ([4, 6, 8], {}),
+        "pool_first": (False, {}),
+        "fused": (False, {}),
+    },
+    "transfer": {
+        "backbone": ("MobileNetV2", {"alpha": 0.35}),
+        "alpha": (0.5, {}),
+        "size": (64, {}),
+        "weights": ("imagenet", {}),
+        "tuned": (3, {}),
+        "dropout": (0.5, {}),
+        "momentum": (0.5, {}),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name in CHANGES for option in CHANGES[name]]
+)
+def test_every_option_changes_what_is_built(
+    name: str, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value, more = CHANGES[name][option]
+    asked = []
+
+    def backbone(*, weights: str | None, alpha: float, **given: Any) -> keras.Model:
+        asked.append(weights)  # the weights themselves may not be here
+        return original(weights=None, alpha=alpha, **given)
+
+    original = keras.applications.MobileNet
+    monkeypatch.setattr(keras.applications, "MobileNet", backbone)
+    plain, changed = (
+        models.build(name, OPTIONS[name] | more | change) for change in ({}, {option: value})
+    )
+
+    def described(model: keras.Model) -> list[object]:
+        layers = [
+            (type(layer), {k: v for k, v in layer.get_config().items() if k != "name"})
+            for layer in model.layers
+        ]
+        shapes = [
+            tuple(operation.output.shape)
+            for operation in getattr(model, "operations", model.layers)
+        ]
+        return [layers, shapes, len(model.trainable_variables)]
+
+    assert described(plain) != described(changed) or asked == [None, value]
+
+
+def test_every_option_is_tried() -> None:
+    for name, kind in recipes.OPTIONS.items():
+        assert set(CHANGES[name]) == set(kind.model_fields)
 
 
 def _with_random_statistics(model: keras.Model, *, lowest_scale: float = 0.2) -> keras.Model:
@@ -72,9 +146,7 @@ def _with_random_statistics(model: keras.Model, *, lowest_scale: float = 0.2) ->
     return model
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"pool_first": False}, {"fused": False}, {"squeeze_excite": 4}]
-)
+@pytest.mark.parametrize("options", [{}, {"pool_first": False}, {"fused": False}])
 def test_folding_keeps_the_answers_and_only_stock_layers(
     options: dict[str, object], tmp_path: Path
 ) -> None:
@@ -195,8 +267,8 @@ def test_transfer_trains_what_is_tuned() -> None:
 
 
 def test_transfer_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadInputError, match="Unknown backbone 'VGG': choose one of MobileNet, "):
-        models.build("transfer", {"backbone": "VGG"})
+    with pytest.raises(BadInputError, match=r"backbone: .*'MobileNet', .*; received 'VGG'"):
+        models.build("transfer", {**SMALL_TRANSFER, "backbone": "VGG"})
     with pytest.raises(BadInputError, match=r"alpha.*0\.3"):
         models.build("transfer", {**SMALL_TRANSFER, "weights": "imagenet", "alpha": 0.3})
 
@@ -205,4 +277,4 @@ def test_transfer_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(keras.applications, "MobileNet", unreachable)
     with pytest.raises(FailureError, match="No ImageNet weights for MobileNet"):
-        models.build("transfer")
+        models.build("transfer", {**SMALL_TRANSFER, "weights": "imagenet"})

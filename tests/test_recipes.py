@@ -1,10 +1,9 @@
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from fmnist_utils import models, recipes
+from fmnist_utils import models, recipes, store
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.recipes import Recipe
 
@@ -22,7 +21,7 @@ def test_every_recipe_is_taught_in_a_notebook() -> None:
 
 
 def test_recipe_is_frozen() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         recipes.get("dense").epochs = 3  # type: ignore[misc]
 
 
@@ -39,18 +38,32 @@ def test_unknown_field_names_the_valid_ones() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("seed", 2**32, "seed must be at most 4294967295"),
-        ("epochs", 0, "epochs must be at least 1; received 0"),
-        ("epochs", "three", "takes a whole number; received 'three'"),
-        ("epochs", True, "takes a whole number; received True"),
-        ("learning_rate", float("nan"), "finite number above 0"),
-        ("learning_rate", -1.0, "finite number above 0"),
-        ("optimizer", "adamw", "'adamw': choose one of adam, rmsprop, sgd"),
-        ("dataset", "cifar10", "'cifar10': choose one of fashion_mnist"),
-        ("options", 3, "takes a mapping"),
-        ("deterministic", "yes", "takes true or false"),
-        ("selection", 0.0, "selection must be above 0 and at most 1"),
-        ("layer_decay", 1.5, "layer_decay must be above 0 and at most 1"),
+        ("model", "resnet", "Unknown model 'resnet': choose one of dense, cnn"),
+        ("model", "cnn", r"Model cnn takes CNNOptions or a mapping; received DenseOptions\("),
+        ("seed", 2**32, "seed: .* less than or equal to 4294967295"),
+        ("epochs", 0, "epochs: .* greater than or equal to 1; received 0"),
+        ("epochs", "three", "epochs: .* valid integer; received 'three'"),
+        ("epochs", True, "epochs: .* valid integer; received True"),
+        ("learning_rate", float("nan"), "learning_rate: .* finite number; received nan"),
+        ("learning_rate", -1.0, "learning_rate: .* greater than 0; received -1"),
+        ("optimizer", "adamw", "'adam', 'rmsprop', 'sgd' or 'muon'; received 'adamw'"),
+        ("dataset", "cifar10", "'fashion_mnist', 'mnist' or 'sketches'; received 'cifar10'"),
+        ("options", 3, "DenseOptions or a mapping; received 3"),
+        ("options", {"units": [-3]}, r"units\.0: .* greater than 0; received -3"),
+        ("options", {"units": 5}, "units: .* valid tuple; received 5"),
+        ("options", {"dropout": 2.0}, "dropout: .* less than 1; received 2"),
+        ("options", {"width": 3}, "'width': choose one of units, dropout"),
+        ("deterministic", "yes", "deterministic: .* valid boolean; received 'yes'"),
+        ("selection", 0.0, "selection: .* greater than 0; received 0"),
+        ("layer_decay", 1.5, "layer_decay: .* less than or equal to 1; received 1.5"),
+        ("train_size", 57_000, "train_size is 57,000: choose 10 to 54,990 .*, 55,000 .* or 60,000"),
+        ("augmentation", {"shift": -1}, "shift: .* greater than or equal to 0; received -1"),
+        ("augmentation", {"shift": 1.5}, r"shift: .* valid integer; received 1\.5"),
+        ("augmentation", {"erase": 29}, "erase: .* less than or equal to 28; received 29"),
+        ("augmentation", {"rotate": float("nan")}, "rotate: .* finite number; received nan"),
+        ("augmentation", {"zoom": 1}, r"zoom: .* less than or equal to 0\.9; received 1"),
+        ("augmentation", {"flip": "sideways"}, "'none', 'random', .*; received 'sideways'"),
+        ("augmentation", {"blur": 1}, "'blur': choose one of shift, flip, rotate, zoom, erase"),
     ],
 )
 def test_bad_values_are_named(field: str, value: object, message: str) -> None:
@@ -70,6 +83,27 @@ def test_changes_given_as_text_equal_changes_given_as_values(
         "optimizer": optimizer,
         "options": {"units": [64, 32]},
     }
+
+
+def test_what_a_model_cannot_do_without_is_named() -> None:
+    with pytest.raises(BadInputError, match="ResidualOptions, filters: Field required"):
+        Recipe(model="residual")
+
+
+@given(st.lists(st.integers(1, 300), max_size=3), st.integers(0, 180))
+def test_equal_recipes_have_equal_keys_and_texts(units: list[int], degrees: int) -> None:
+    given_as_json = Recipe(
+        model="dense", options={"units": units}, augmentation={"rotate": degrees}
+    )
+    typed = Recipe(
+        model="dense",
+        options=recipes.DenseOptions(units=tuple(units)),
+        augmentation=recipes.Augmentation(rotate=float(degrees)),
+    )
+    assert given_as_json == typed
+    assert given_as_json.to_json() == typed.to_json()
+    assert store.key(given_as_json) == store.key(typed)
+    assert Recipe.from_json(typed.to_json()) == typed
 
 
 def test_change_without_equals_sign() -> None:
