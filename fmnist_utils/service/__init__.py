@@ -1,1 +1,1 @@
-"""The answers over HTTP, with a page."""
+"""The answers over HTTP: a FastAPI application around the predictor, with a page."""

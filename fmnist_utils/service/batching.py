@@ -1,30 +1,34 @@
-"""Answer requests that arrive together together."""
+"""Dynamic batching: requests that wait while the model works are answered as one batch."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils.photos.predictor import Answers
 
-_Waiting = tuple[NDArray[np.uint8], asyncio.Future[Answers]]
+
+class _Waiting(NamedTuple):
+    images: NDArray[np.uint8]
+    answers: asyncio.Future[Answers]
 
 
 class Batcher:
-    """A predictor for many askers at once: what arrives while it works is the next batch.
+    """A predictor with a queue: what arrives while it works is its next batch.
 
-    Nothing waits for company: a single request is answered at once, and under load batches grow by
-    themselves.
+    No request waits for others to come: a single one is answered at once, and the batches grow with
+    the load.
 
     Parameters
     ----------
     predict : callable
-        From images, uint8 of shape (n, 28, 28), to `predictor.Answers`.
+        From images, uint8 of shape (n, 28, 28), to `predictor.Answers`; called in one thread.
     largest : int
-        Requests a batch. More would answer none sooner: from a few on, an image costs the same,
-        and while one batch's answers are sent the next is at work.
+        Requests in a batch. A larger one would answer none sooner: from a few on, an image costs
+        the same, and while the answers of one batch are sent the next is at work.
     """
 
     def __init__(
@@ -35,30 +39,36 @@ class Batcher:
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "predict")
 
-    async def predict(self, pictures: NDArray[np.uint8]) -> Answers:
-        """Return the answers to one request's images, in their order."""
-        future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((pictures, future))
-        return await future
+    async def predict(self, images: NDArray[np.uint8]) -> Answers:
+        """Return the answers to one request's images, in their order, while `run` runs.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, 28, 28), uint8
+            0 is background.
+        """
+        answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait(_Waiting(images, answers))
+        return await answers
 
     async def run(self) -> None:
-        """Answer batch after batch, until cancelled."""
+        """Answer batch after batch until cancelled; what `predict` raises reaches its batch."""
         loop = asyncio.get_running_loop()
         while True:
-            waiting = [await self._queue.get()]
-            while len(waiting) < self._largest and not self._queue.empty():
-                waiting.append(self._queue.get_nowait())
-            pictures = np.concatenate([some for some, _ in waiting])
+            batch = [await self._queue.get()]
+            while len(batch) < self._largest and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            images = np.concatenate([waiting.images for waiting in batch])
             try:
-                answers = await loop.run_in_executor(self._thread, self._predict, pictures)
+                answers = await loop.run_in_executor(self._thread, self._predict, images)
             except Exception as error:
-                for _, future in waiting:
-                    if not future.done():
-                        future.set_exception(error)
+                for waiting in batch:
+                    if not waiting.answers.done():
+                        waiting.answers.set_exception(error)
                 continue
             start = 0
-            for some, future in waiting:
-                part = slice(start, start + len(some))
-                start += len(some)
-                if not future.done():  # its asker may have gone
-                    future.set_result(answers[part])
+            for waiting in batch:
+                part = slice(start, start + len(waiting.images))
+                start = part.stop
+                if not waiting.answers.done():  # who asked may have gone
+                    waiting.answers.set_result(answers[part])

@@ -12,15 +12,15 @@ class Limits:
     Parameters
     ----------
     bytes : int
-        Of a request, whatever it holds.
+        Size of a request's body, whatever it holds.
     pixels : int
-        Of a photo, width times height.
+        Width times height of a photo.
     files : int
-        Photos, or arrays of pixels, in a request.
+        Photos, or arrays of pixels, in one request.
     seconds : float
-        For a client to send its request.
+        Time for a client to send its request: as long for the head and for the body.
     waiting : int
-        Requests with a body at work at once; more are turned away, to come back.
+        Requests in progress at once; those beyond whose body is read are answered 503.
     """
 
     bytes: int = field(default=20_000_000, metadata={"help": "Of a request."})

@@ -1,4 +1,4 @@
-"""What every request to the service gets: a number, a line in the log and the metrics, limits."""
+"""What every request gets: limits of size, time and number, a line in the log, the metrics."""
 
 import asyncio
 import json
@@ -6,24 +6,22 @@ import logging
 import random
 import re
 import time
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.schemas import ProblemResponse
 
 LOG = logging.getLogger("fmnist.requests")
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class Metrics:
-    """What Prometheus collects, in a registry."""
+    """What Prometheus collects, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -42,17 +40,20 @@ class Metrics:
         )
 
 
-class Observed:
-    """An application within limits, whose every request is logged, counted and timed.
+class RequestMiddleware:
+    """An application whose every request has a number and limits, is logged, counted and timed.
+
+    A request's number is its header ``X-Request-ID``, where that is short and plain, or a random
+    one; the answer bears it. A failure is logged with it and answered 500, without its reason.
 
     Parameters
     ----------
     app : ASGI application
         It turns the HTTP exceptions raised here (408, 413, 503) into answers.
     limits : Limits
-        Of body size and time are kept here.
+        Those of bytes, seconds and requests waiting are kept here.
     metrics : Metrics
-        That count.
+        They count.
     """
 
     def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics) -> None:
@@ -86,26 +87,25 @@ class Observed:
             LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
             if begun:
                 raise
-            content = problem(500, "Internal Server Error", "It failed; the log tells why.")
-            answer = JSONResponse(content, 500, media_type="application/problem+json")
+            answer = ProblemResponse(500, "It failed; the log tells why.")
             await answer(scope, receive, numbered)
         finally:
             self.at_work -= 1
-            seconds = time.perf_counter() - started
-            path = getattr(scope.get("route"), "path", "other")
-            self.metrics.requests.labels(path, status).inc()
-            self.metrics.seconds.labels(path).observe(seconds)
-            LOG.info(
-                json.dumps(
-                    {
-                        "request_id": request_id,
-                        "method": scope["method"],
-                        "path": scope["path"],
-                        "status": status,
-                        "milliseconds": round(1000 * seconds, 1),
-                    }
-                )
-            )
+            self._observe(scope, request_id, status, time.perf_counter() - started)
+
+    def _observe(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        """Count and log a request that has ended."""
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, status).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        line = {
+            "request_id": request_id,
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "milliseconds": round(1000 * seconds, 1),
+        }
+        LOG.info(json.dumps(line))
 
     def _bounded(self, receive: Receive, *, crowded: bool) -> Receive:
         """Return a way to receive the body that ends where it is too large, too slow, one more."""
@@ -137,67 +137,3 @@ class Observed:
             return message
 
         return bounded
-
-
-class Impatient(HttpToolsProtocol):
-    """uvicorn's protocol, which alone would wait for a request's head for ever, of any size.
-
-    Attributes
-    ----------
-    seconds : float
-        In which a head must arrive; a connection that asks nothing is closed after as many.
-    """
-
-    seconds = 30.0
-    _HEAD_BYTES = 65_536
-
-    def connection_made(self, transport: Any) -> None:
-        """Begin to wait."""
-        super().connection_made(transport)
-        self._timer: asyncio.TimerHandle | None = None
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._head_arrived()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Pass what came on, and count it as long as the head is not complete."""
-        super().data_received(data)
-        if self._timer is not None:
-            self._n_bytes += len(data)
-            if self._n_bytes > self._HEAD_BYTES:
-                self._refuse(431)
-
-    def on_message_begin(self) -> None:
-        """Wait for the head of the connection's next request."""
-        super().on_message_begin()
-        self._await_head()
-
-    def on_headers_complete(self) -> None:
-        """Stop waiting."""
-        self._head_arrived()
-        super().on_headers_complete()
-
-    def _await_head(self) -> None:
-        self._head_arrived()
-        self._n_bytes = 0
-        self._timer = self.loop.call_later(self.seconds, self._refuse, 408)
-
-    def _head_arrived(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None
-
-    def _refuse(self, status: int) -> None:
-        self._head_arrived()
-        if not self.transport.is_closing():
-            end = b"content-length: 0\r\nconnection: close\r\n\r\n"
-            self.transport.write(STATUS_LINE[status] + end)
-            self.transport.close()
-
-
-def problem(status: int, title: str, detail: str, **more: Any) -> dict[str, Any]:
-    """Return an error as RFC 9457 has it, the content of ``application/problem+json``."""
-    return {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}

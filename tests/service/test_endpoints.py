@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from fmnist_utils import data
@@ -27,6 +28,7 @@ from fmnist_utils.photos.predictor import Predictor
 from fmnist_utils.service.app import create_app
 from fmnist_utils.service.batching import Batcher
 from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.schemas import PixelImages
 from fmnist_utils.similarity import Index
 
 PREDICTOR = Predictor()
@@ -233,12 +235,64 @@ def test_too_many_files_are_refused(client):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/predict?top=0", "/v1/predict?top=x", "/v1/explain?class=Hat", "/v1/similar?k=0"]
+    ("path", "named"),
+    [
+        ("/v1/predict?top=0", ["query.top", "1", 'received "0"']),
+        ("/v1/predict?top=x", ["query.top", "integer", 'received "x"']),
+        ("/v1/explain?class=Hat", ["query.class", *CLASS_NAMES, 'received "Hat"']),
+        ("/v1/similar?k=0", ["query.k", "1", 'received "0"']),
+    ],
 )
-def test_parameters_out_of_range_are_named(client, path):
+def test_parameters_out_of_range_are_named(client, path, named):
     answer = post(client, path, PNG)
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
+    assert [words for words in named if words not in answer.json()["detail"]] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"),
+    [
+        ([[0] * 28] * 27, "a list of 27 at images.0"),
+        ([[[0] * 28] * 28, [[0] * 28] * 27 + [[0] * 27]], "a list of 27 at images.1.27"),
+        ({"images": [[0] * 28] * 27 + [[0] * 27 + [256]]}, "256 at images.0.27.27"),
+        ([[True] * 28] * 28, "true at images.0.0.0"),
+        ([["0"] * 28] * 28, '"0" at images.0.0.0'),
+        ({"image": []}, "nothing at images"),
+        ({"images": []}, "a list of 0 at images"),
+        ({"images": {}}, "an object at images"),
+        ([[[0] * 28] * 28] * 5, "5 images"),
+    ],
+)
+def test_arrays_of_another_shape_are_told_what_is_needed_and_received(client, sent, received):
+    answer = client.post("/v1/predict", json=sent)
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == (
+        'Need {"images": …} with 1 to 4 images of 28 rows of 28 whole numbers from 0 to 255; '
+        f"received {received}."
+    )
+
+
+def test_a_large_wrong_array_costs_its_first_wrong_number():
+    with pytest.raises(ValidationError) as found:
+        PixelImages.model_validate([[["x"] * 28] * 28] * 1_000)
+    assert found.value.error_count() == 1
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda parts: st.lists(parts) | st.dictionaries(st.sampled_from(["images", "a"]), parts),
+    )
+)
+def test_whatever_json_is_answered_or_refused(client, sent):
+    answer = post(client, "/v1/predict", json.dumps(sent).encode(), "application/json")
+    try:
+        json.dumps(sent, allow_nan=False)  # NaN and infinity, which Python writes, are no JSON
+    except ValueError:
+        assert answer.status_code == 400
+    else:
+        assert answer.status_code == 422
 
 
 def _turned():

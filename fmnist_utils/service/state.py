@@ -1,0 +1,118 @@
+"""What the endpoints share: predictor, batches, threads, metrics, the catalogue of images."""
+
+import asyncio
+import json
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar, TypeVarTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_utils.classes import IMAGE_SHAPE
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.photos import prepare
+from fmnist_utils.photos.catalogue import Catalogue
+from fmnist_utils.photos.predictor import Answers, Predictor
+from fmnist_utils.service.batching import Batcher
+from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.middleware import LOG, Metrics
+from fmnist_utils.service.uploads import Upload
+
+_T = TypeVar("_T")
+_Ts = TypeVarTuple("_Ts")
+_TINY = 4096  # bytes; to hand an image of 28x28 pixels to a thread takes longer than to read it
+
+
+class Service:
+    """The state of one application.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Answers.
+    limits : Limits
+        What a request may ask for.
+
+    Attributes
+    ----------
+    catalogue : Catalogue or None
+        Where to look for similar images.
+    no_catalogue : str
+        Why there is none.
+    """
+
+    def __init__(self, predictor: Predictor, limits: Limits) -> None:
+        self.predictor, self.limits, self.metrics = predictor, limits, Metrics()
+        self.catalogue: Catalogue | None = None
+        self.no_catalogue = "The service was started without training images."
+        self.batcher = Batcher(predictor.predict)
+        self._threads = ThreadPoolExecutor(os.cpu_count(), "prepare")
+
+    async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
+        """Make the catalogue of similar images in a thread, or log why there is none.
+
+        Parameters
+        ----------
+        make_catalogue : callable
+            Whatever it raises, the service goes on without a catalogue.
+        """
+        self.no_catalogue = "The training images are being gathered: ask again in a minute."
+        try:
+            self.catalogue = await asyncio.to_thread(make_catalogue)
+        except Exception as error:
+            self.no_catalogue = "The service has no training images; its log tells why."
+            LOG.warning(json.dumps({"event": "no similar images", "reason": str(error)}))
+
+    async def in_thread(self, do: Callable[[*_Ts], _T], *given: *_Ts) -> _T:
+        """Return what a function returns, computed beside the event loop.
+
+        Parameters
+        ----------
+        do : callable
+            One that holds the processor for more than a millisecond.
+        given : object
+            What it is called with.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, do, *given)
+
+    async def prepared(self, upload: Upload) -> prepare.Prepared:
+        """Return the steps from an upload to a 28x28 image.
+
+        Parameters
+        ----------
+        upload : Upload
+            A photo of any kind that `prepare.read` reads.
+
+        Raises
+        ------
+        BadInputError
+            If it is no image, a damaged or too large one; the sentence begins with its name.
+        """
+        if len(upload.content) <= _TINY:
+            with suppress(BadInputError):  # whatever is wrong with it, the thread will tell
+                return _prepared(upload, math.prod(IMAGE_SHAPE))
+        return await self.in_thread(_prepared, upload, self.limits.pixels)
+
+    async def answers(self, images: NDArray[np.uint8]) -> Answers:
+        """Return the answers to images, and count them.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, 28, 28), uint8
+            0 is background.
+        """
+        answers = await self.batcher.predict(images)
+        for name in answers.names():
+            self.metrics.answers.labels(name).inc()
+        return answers
+
+
+def _prepared(upload: Upload, max_pixels: int) -> prepare.Prepared:
+    try:
+        return prepare.to_image(prepare.read(upload.content, max_pixels=max_pixels))
+    except BadInputError as error:
+        raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error

@@ -1,0 +1,148 @@
+"""What the body of a request holds: files, in a form or bare, or JSON with arrays of pixels."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from fmnist_utils.classes import IMAGE_SHAPE
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.schemas import PixelImages, in_words
+
+_BYTES_A_PIXEL = 32  # in JSON; there is room for indents
+
+
+class Upload(NamedTuple):
+    """A file that was sent.
+
+    Parameters
+    ----------
+    name : str
+        Empty if the file is the whole body.
+    content : bytes
+        Nothing is known of it.
+    """
+
+    name: str
+    content: bytes
+
+
+def media_type(request: Request) -> str:
+    """Return a request's media type in lower case without its parameters; empty if it has none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def files(request: Request, limits: Limits) -> list[Upload]:
+    """Return the files that a request holds, as a form or as its body; at least one.
+
+    Parameters
+    ----------
+    request : Request
+        Its body is read here.
+    limits : Limits
+        That of files is kept here.
+
+    Raises
+    ------
+    HTTPException
+        400 if the form is malformed or has too many parts, 415 if the media type is another.
+    BadInputError
+        If the form holds no file.
+    """
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        return await _form(request, limits.files)
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        return [Upload("", await request.body())]
+    raise HTTPException(
+        415,
+        f"Cannot read {kind or 'a body without a content type'}: send image/jpeg, image/png, "
+        "image/webp, image/gif, application/octet-stream or multipart/form-data; to /v1/predict "
+        "also application/json.",
+    )
+
+
+async def one_file(request: Request, limits: Limits) -> Upload:
+    """Return the only file of a request.
+
+    Parameters
+    ----------
+    request : Request
+        Its body is read here.
+    limits : Limits
+        As for `files`.
+
+    Raises
+    ------
+    HTTPException
+        As from `files`.
+    BadInputError
+        If there is none, or more than one.
+    """
+    found = await files(request, limits)
+    if len(found) != 1:
+        raise BadInputError(f"Need one file; received {len(found)}.")
+    return found[0]
+
+
+async def pixels(request: Request, limits: Limits) -> NDArray[np.uint8]:
+    """Return the images that a JSON body holds, of shape (n, 28, 28), as `PixelImages` has them.
+
+    Parameters
+    ----------
+    request : Request
+        Its body is read here.
+    limits : Limits
+        That of files is kept here, and by it a bound for the body.
+
+    Raises
+    ------
+    HTTPException
+        400 if the body is no JSON, 413 if it is larger than arrays of pixels may be.
+    BadInputError
+        If the JSON has another shape, or holds too many images.
+    """
+    body = await request.body()
+    largest = _BYTES_A_PIXEL * limits.files * math.prod(IMAGE_SHAPE)
+    if len(body) > largest:
+        raise HTTPException(413, f"Arrays of pixels may take {largest:,} bytes, not more.")
+    try:
+        images = PixelImages.model_validate(from_json(body, allow_inf_nan=False)).images
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        received = "nothing" if first["type"] == "missing" else in_words(first["input"])
+        received += f" at {'.'.join(map(str, first['loc']))}"
+    except ValueError as error:
+        raise HTTPException(400, f"The body is no JSON: {error}.") from error
+    else:
+        if len(images) <= limits.files:
+            return np.array(images, np.uint8)
+        received = f"{len(images)} images"
+    raise BadInputError(
+        f'Need {{"images": …}} with 1 to {limits.files} images of 28 rows of 28 whole numbers '
+        f"from 0 to 255; received {received}."
+    )
+
+
+async def _form(request: Request, limit: int) -> list[Upload]:
+    try:
+        async with request.form(max_files=limit, max_fields=limit) as form:
+            sent = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
+            found = [Upload(_sendable(file.filename or ""), await file.read()) for file in sent]
+    except UnicodeError as error:
+        raise HTTPException(400, "The form's names are not in its charset.") from error
+    if not found:
+        raise BadInputError("The form holds no file: add at least one, under any name.")
+    return found
+
+
+def _sendable(name: str) -> str:
+    """Return a name without what UTF-8 cannot hold: lone surrogates, from odd charsets."""
+    return name.encode("utf-8", "replace").decode()
