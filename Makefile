@@ -13,7 +13,7 @@ ifneq ($(wildcard ../shared/photos),)
 export FMNIST_PHOTOS_DIR ?= $(abspath ../shared/photos)
 endif
 
-.PHONY: help run test check data unit notebooks lab bench lock
+.PHONY: help run test check data unit notebooks lab bench bounds bounds-lowest bounds-newest lock
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -45,14 +45,25 @@ lab: $(VENV)/installed  ## Open the notebooks in JupyterLab
 bench: $(VENV)/installed  ## Measure speeds side by side
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable -s
 
+bounds: bounds-lowest bounds-newest  ## Unit tests with the lowest and the newest versions allowed
+
+bounds-lowest: RESOLUTION := lowest-direct
+bounds-newest: RESOLUTION := highest
+# What these versions warn of is no error: a lowest one is old by intention.
+bounds-lowest bounds-newest: bounds-%: $(VENV)/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	$(BIN)/uv pip install --quiet --python .venv-$* --resolution $(RESOLUTION) --editable ".[dev]"
+	.venv-$*/bin/python -m pytest tests -W default
+
 lock: $(VENV)/installed  ## Pin every version anew in requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
-		--no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 		"Python %d.%d does not fit: make PYTHON=python3.12, or another from 3.11 to 3.13." % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		-r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
