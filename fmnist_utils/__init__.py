@@ -1,7 +1,23 @@
-"""The package behind a numbered series of notebooks on classifying Fashion-MNIST.
+"""The package behind the notebooks; this is its map, CONTRIBUTING.md says how to add to it.
 
-Importing it is cheap: TensorFlow is loaded by the modules that train (`fmnist_utils.models`,
-`fmnist_utils.training`), not here.
+The course stands flat, and lessons import it. Each module imports from those above it only:
+
+- `classes`, `errors`, `paths`, `hardware`, `tensorflow_quiet`, `arrays`, `files`: what all need
+- `data`: splits, downloads, readers of other people's files, sketches that stand in for data
+- `recipes`: what is trained and how; `layers`, `optimizers`, `models`, `augment`: what it is made of
+- `evaluation`, `calibration`, `explain`, `duplicates`: measures of answers, networks and images
+- `plots`: every figure; `results`: what was measured, in ``results.json``
+- `training`: one training; `store`: trained runs, each trained once; `features`: a frozen network's
+- `similarity`: search by embedding; `export`: ONNX and LiteRT; `session`: a lesson's set-up
+
+Four wings stand on it; no module of the course imports one:
+
+- `photos`: from a photo to 28x28 pixels to an answer, without TensorFlow
+- `service`: the same answers over HTTP, ``fmnist serve``
+- `series`: runs and publishes the notebooks, reads the test set, makes the packaged model
+- `cli`: the command ``fmnist``
+
+Importing it is cheap: TensorFlow is loaded by the modules that need it.
 """
 
 __version__ = "0.1.0"

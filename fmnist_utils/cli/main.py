@@ -266,7 +266,9 @@ def explain_image(
     explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
     maps = explain.METHODS[method](run.model, picture[None], [explained])
     title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
-    plots.save_figure(plots.overlays(picture[None], {method: maps}, title=title), target)
+    plots.save_figure(
+        plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title), target
+    )
     print(f"{title}: {target}")
 
 
