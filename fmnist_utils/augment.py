@@ -43,6 +43,16 @@ def draw(n: int, augmentation: Augmentation, *, seed: int, epoch: int | tf.Tenso
         Same seed, same epoch: same draws.
     epoch : int or integer tensor
         From 0.
+
+    Examples
+    --------
+    >>> drawn = draw(3, Augmentation(shift=2), seed=0, epoch=0)
+    >>> drawn.transforms.shape, drawn.boxes.shape
+    (TensorShape([3, 8]), TensorShape([3, 4]))
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
     flip, erase = augmentation.flip, augmentation.erase
     epoch = tf.cast(epoch, tf.int32)
@@ -81,7 +91,18 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
     images : tensor of shape (n, 28, 28), uint8
         As published; what comes in from outside the image is background.
     drawn : Draw
-        One line an image.
+        One row an image.
+
+    Examples
+    --------
+    >>> images = tf.ones((3, 28, 28), tf.uint8)
+    >>> drawn = draw(3, Augmentation(erase=28), seed=0, epoch=0)
+    >>> bool(tf.reduce_all(apply(images, drawn) == 1))
+    False
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images[..., tf.newaxis],
@@ -114,6 +135,17 @@ def without_invalid_flips(
         The training images.
     labels : ndarray of shape (n,), integer
         Their classes; `classes.OOD` counts for nothing.
+
+    Examples
+    --------
+    >>> lopsided = np.zeros((1, 28, 28), np.uint8)
+    >>> lopsided[:, :, :5] = 255
+    >>> without_invalid_flips(Augmentation(flip="random"), lopsided, np.array([7])).flip
+    'none'
+
+    Notes
+    -----
+    Introduced in notebook 08.
     """
     means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != OOD])]
     differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
@@ -144,6 +176,17 @@ def mix(
     -------
     tuple
         Images, uint8, rounded; labels, float32, each row sums to one.
+
+    Examples
+    --------
+    >>> images = tf.ones((2, 28, 28), tf.uint8)
+    >>> _, labels = mix(images, tf.eye(2, 10), alpha=1.0, seed=tf.constant([0, 0]))
+    >>> labels.numpy().sum(axis=1).tolist()
+    [1.0, 1.0]
+
+    Notes
+    -----
+    Mixup (Zhang et al., arXiv 1710.09412). Introduced in notebook 04.
     """
     n = tf.shape(images)[0]
     both = tf.random.stateless_gamma((2, n), seed=seed, alpha=tf.fill((2, n), alpha))

@@ -19,6 +19,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
     ----------
     **kwargs
         As in `keras.layers.BatchNormalization`.
+
+    Examples
+    --------
+    >>> activations = tf.random.stateless_normal((8, 4, 4, 2), seed=(0, 0), mean=5.0)
+    >>> normalised = FusedBatchNormalization()(activations, training=True)
+    >>> bool(tf.abs(tf.reduce_mean(normalised)) < 1e-4)
+    True
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
 
     def call(

@@ -240,6 +240,15 @@ def in_float32(model: keras.Model) -> keras.Model:
     ----------
     model : keras.Model
         Functional or sequential, of any precision; its weights are float32 already.
+
+    Examples
+    --------
+    >>> in_float32(build("dense")).compute_dtype
+    'float32'
+
+    Notes
+    -----
+    Introduced in notebook 11.
     """
     copy = keras.models.clone_model(model, clone_function=_float32_layer)
     copy.set_weights(model.get_weights())
@@ -257,6 +266,16 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     ----------
     model : keras.Model
         Functional or sequential; each layer is used once.
+
+    Examples
+    --------
+    >>> model = build("residual", {"filters": [4, 6]})
+    >>> len(model.layers), len(fold_batch_norms(model).layers)
+    (19, 15)
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
     functional = model
     if isinstance(model, keras.Sequential):

@@ -143,7 +143,7 @@ class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc]
 
 
 def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
-    """Return about the nearest matrix whose rows, or columns, are orthonormal.
+    """Return roughly the nearest matrix whose rows, or columns, are orthonormal.
 
     Parameters
     ----------
@@ -152,6 +152,17 @@ def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
         (Frobenius) norm stay smaller.
     steps : int
         Of the Newton-Schulz iteration, whose polynomial is tuned to rise steeply at zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> made = np.asarray(orthogonal(np.float32([[3, 0], [0, 0.1]])))
+    >>> bool(made[1, 1] > made[0, 0] / 2)
+    True
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix

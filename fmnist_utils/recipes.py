@@ -343,6 +343,15 @@ def override(recipe: Recipe, **changes: Any) -> Recipe:
     ------
     BadInputError
         If a field is unknown, or a value is not of its kind or range.
+
+    Examples
+    --------
+    >>> override(get("dense"), options={"units": [64, 32]}).options.units
+    (64, 32)
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
     return Recipe(**{**dict(recipe), **changes})
 
@@ -459,10 +468,24 @@ TAUGHT_IN = types.MappingProxyType(
 def get(name: str) -> Recipe:
     """Return a named recipe of the series.
 
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+
     Raises
     ------
     BadInputError
         If there is no recipe of that name.
+
+    Examples
+    --------
+    >>> get("dense").epochs
+    20
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
@@ -497,6 +520,15 @@ def parse_changes(assignments: Sequence[str]) -> dict[str, Any]:
     ------
     BadInputError
         If a text has no ``=``.
+
+    Examples
+    --------
+    >>> parse_changes(["epochs=3", "optimizer=sgd"])
+    {'epochs': 3, 'optimizer': 'sgd'}
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
     changes = {}
     for assignment in assignments:

@@ -40,7 +40,7 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe that was trained."""
-        return Recipe.from_json((self.folder / "recipe.json").read_text())
+        return Recipe.from_json((self.folder / "recipe.json").read_text(encoding="utf-8"))
 
     @cached_property
     def model(self) -> keras.Model:
@@ -58,7 +58,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Metrics on the validation images, if any; ``parameters`` and ``train_seconds``."""
-        return dict(json.loads((self.folder / "metrics.json").read_text()))
+        return dict(json.loads((self.folder / "metrics.json").read_text(encoding="utf-8")))
 
     def predict(self, images: NDArray[np.uint8], *, tta: bool = False) -> NDArray[np.float32]:
         """Return the probabilities of the ten classes, float32 of shape (n, 10).
@@ -139,6 +139,17 @@ def get_or_train(recipe: Recipe, *, extra: ExtraImages | None = None, verbose: b
         If the recipe needs extra images that are not given.
     FailureError
         If the data cannot be had, or the runs folder cannot be written.
+
+    Examples
+    --------
+    >>> recipe = Recipe(model="dense", epochs=1, dataset="sketches", train_size=100)
+    >>> run = get_or_train(recipe, verbose=False)
+    >>> sorted(run.metrics)
+    ['accuracy', 'f1_macro', 'log_loss', 'parameters', 'train_seconds']
+
+    Notes
+    -----
+    Introduced in notebook 02.
     """
     run = find(recipe)
     if run is not None:
@@ -184,7 +195,7 @@ def _train(
     finished = partial / name
     shutil.rmtree(finished, ignore_errors=True)
     finished.mkdir()
-    _write(recipe, trained, training_data.validation, finished)
+    _write(recipe, trained, training_data, finished)
     finished.rename(paths.runs_dir() / name)
     shutil.rmtree(partial)
     return Run(paths.runs_dir() / name)
@@ -208,18 +219,23 @@ def _with_extra(
 
 
 def _write(
-    recipe: Recipe, trained: training.Trained, validation: data.Labelled, folder: Path
+    recipe: Recipe, trained: training.Trained, given: data.TrainingData, folder: Path
 ) -> None:
     trained.model.save(folder / "model.keras")
-    (folder / "recipe.json").write_text(recipe.to_json())
+    (folder / "recipe.json").write_text(recipe.to_json(), encoding="utf-8")
     trained.history.to_csv(folder / "history.csv", index=False)
-    environment = {**results.environment(), "precision": training.dtype_policy(recipe)}
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2))
+    environment = {
+        **results.environment(),
+        "precision": training.dtype_policy(recipe),
+        # With extra images, these too: two runs can be asked whether they saw the same.
+        "train_images_sha256": hashlib.sha256(given.train.images.tobytes()).hexdigest(),
+    }
+    (folder / "environment.json").write_text(json.dumps(environment, indent=2), encoding="utf-8")
     metrics = {
         "parameters": trained.model.count_params(),
         "train_seconds": float(trained.history["seconds"].sum()),
     }
-    if len(validation.images):
-        predicted = Run(folder).predict(validation.images)
-        metrics |= evaluation.metrics(validation.labels, predicted)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    if len(given.validation.images):
+        predicted = Run(folder).predict(given.validation.images)
+        metrics |= evaluation.metrics(given.validation.labels, predicted)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")

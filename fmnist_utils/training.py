@@ -197,6 +197,16 @@ def batches(
     tf.data.Dataset
         Of pairs: images, uint8 of shape (batch, 28, 28); labels, float32 of shape (batch, 10),
         one-hot where nothing is mixed.
+
+    Examples
+    --------
+    >>> stream = batches(data.sketches(5, seed=0), batch_size=2, seed=0)
+    >>> [images.shape[0] for images, labels in stream]
+    [2, 2, 1]
+
+    Notes
+    -----
+    Introduced in notebook 03.
     """
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
@@ -242,6 +252,16 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         What to build.
     n_images : int
         Training images an epoch: a schedule needs to know its length.
+
+    Examples
+    --------
+    >>> recipe = Recipe(model="dense", options={"units": [8]}, optimizer="sgd")
+    >>> compiled_model(recipe, n_images=1_000).optimizer.name
+    'sgd'
+
+    Notes
+    -----
+    Introduced in notebook 03.
     """
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy(recipe))
@@ -266,6 +286,15 @@ def dtype_policy(recipe: Recipe) -> str:
     recipe : Recipe
         Its precision ``auto`` is ``mixed_bfloat16`` where `computes_in_bfloat16`, and ``float32``
         elsewhere.
+
+    Examples
+    --------
+    >>> dtype_policy(Recipe(model="dense", precision="mixed_bfloat16"))
+    'mixed_bfloat16'
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
     if recipe.precision != "auto":
         return recipe.precision
@@ -353,15 +382,27 @@ def _run_epoch(
 
 
 def train_step_fn(model: keras.Model) -> Callable[..., tf.Tensor]:
-    """Return the function that takes a step with a batch of images and one-hot labels.
+    """Return the function that updates a model with a batch of images and one-hot labels.
 
-    It returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss, the image's
-    plain cross-entropy, and whether the answer was right, as 1 or 0.
+    That function returns a tensor of shape (batch, 3), float32, a row an image: the batch's loss,
+    the image's plain cross-entropy, and whether the answer was right, as 1 or 0.
 
     Parameters
     ----------
     model : keras.Model
         Compiled, as by `compiled_model`.
+
+    Examples
+    --------
+    >>> recipe = Recipe(model="dense", options={"units": [8]})
+    >>> step = train_step_fn(compiled_model(recipe, n_images=20))
+    >>> drawn = data.sketches(20, seed=0)
+    >>> step(tf.constant(drawn.images), tf.constant(data.one_hot(drawn.labels))).shape
+    TensorShape([20, 3])
+
+    Notes
+    -----
+    Introduced in notebook 10.
     """
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -413,6 +454,15 @@ def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int
         Of a history; each has a ``val_loss``.
     patience : int
         How many such epochs make a plateau; counting starts anew behind each.
+
+    Examples
+    --------
+    >>> n_plateaus([{"val_loss": loss} for loss in (1.0, 0.8, 0.9, 0.9)])
+    1
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
     best, waited, plateaus = float("inf"), 0, 0
     for row in rows:

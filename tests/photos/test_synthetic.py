@@ -1,5 +1,7 @@
 """Images as photos would give them: what is drawn, and that training can use it."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,6 +76,8 @@ def test_a_recipe_with_synthetic_photos_trains(tmp_path, monkeypatch):
         store.get_or_train(recipe, verbose=False)
     run = store.get_or_train(recipe, extra=synthetic.training_images, verbose=False)
     plain = store.get_or_train(recipes.override(recipe, synthetic_photos=False), verbose=False)
+    seen = [json.loads((r.folder / "environment.json").read_text("utf-8")) for r in (run, plain)]
+    assert seen[0]["train_images_sha256"] != seen[1]["train_images_sha256"]
     images = data.load_training("sketches", train_size=200).validation.images
     assert not np.allclose(run.predict(images), plain.predict(images))
 
