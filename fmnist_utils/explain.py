@@ -22,6 +22,8 @@ from fmnist_utils.errors import BadInputError, unknown
 Images = NDArray[np.uint8]
 Maps = NDArray[np.float32]
 Classes = NDArray[np.integer]
+# Of the squares of `occlusion`, in pixels; together they cover every pixel.
+_SQUARE, _STRIDE = 7, 3
 SHARES = tuple(np.linspace(0, 1, 15))  # of the pixels, at which the curves are measured
 
 
@@ -221,22 +223,15 @@ def integrated_gradients(
     return _by_batches(attributions, model, images, classes)
 
 
-def occlusion(
-    model: keras.Model,
-    images: Images,
-    classes: ArrayLike | None = None,
-    *,
-    size: int = 7,
-    stride: int = 3,
-) -> Maps:
+def occlusion(model: keras.Model, images: Images, classes: ArrayLike | None = None) -> Maps:
     """Return how much the logit of a class falls when a square of the image is set to background.
+
+    The squares have sides of 7 pixels and lie 3 pixels apart.
 
     Parameters
     ----------
     model, images, classes
         As for `grad_cam`; the model needs no convolution.
-    size, stride : int
-        Side of the square, and distance from one square to the next, in pixels.
 
     Returns
     -------
@@ -247,7 +242,7 @@ def occlusion(
     Raises
     ------
     BadInputError
-        If the squares would miss pixels, or the images or classes do not fit.
+        If the images or classes do not fit.
 
     Notes
     -----
@@ -257,22 +252,16 @@ def occlusion(
     --------
     >>> from fmnist_utils import data, explain, models
     >>> images = data.sketches(2, seed=0).images
-    >>> explain.occlusion(models.build("dense"), images, size=14, stride=14).shape
+    >>> explain.occlusion(models.build("dense"), images).shape
     (2, 28, 28)
     """
-    side = IMAGE_SHAPE[0]
-    if not 1 <= stride <= size <= side:
-        raise BadInputError(
-            f"Need 1 <= stride <= size <= {side}, so that every pixel is covered; "
-            f"received stride {stride}, size {size}."
-        )
-    starts = [*range(0, side - size, stride), side - size]
+    starts = range(0, IMAGE_SHAPE[0] - _SQUARE + 1, _STRIDE)
 
     def mean_falls(network: _Network, pixels: Maps, explained: Classes) -> Maps:
         whole = network.logit_of(pixels, explained)
         falls, n_squares = np.zeros_like(pixels), np.zeros(IMAGE_SHAPE, np.float32)
         for top, left in itertools.product(starts, starts):
-            square = np.s_[top : top + size, left : left + size]
+            square = np.s_[top : top + _SQUARE, left : left + _SQUARE]
             covered = pixels.copy()
             covered[:, *square] = 0
             falls[:, *square] += (whole - network.logit_of(covered, explained))[:, None, None]

@@ -5,10 +5,12 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import models
@@ -17,22 +19,22 @@ from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import FailureError, unknown
 from fmnist_utils.files import atomic_write
 
-Format = Literal["onnx", "litert"]
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "litert": ".tflite"}
-_NEEDED = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",)}
+Images = NDArray[np.uint8]
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+_LIBRARIES = {"onnx": "tf2onnx", "litert": "ai_edge_litert"}
 
 
 class Parity(NamedTuple):
-    """How an exported model's answers differ from those of the model that it came from.
+    """How the answers of an exported model differ from those of the model itself.
 
     Parameters
     ----------
     largest_difference : float
-        Between two probabilities.
+        Largest absolute difference between two probabilities.
     agreement : float
-        Share of the images that both give the same class.
+        Share of the images to which both give the same class, 0 to 1.
     accuracy, exported_accuracy : float
-        Of the model and of its export.
+        Share of right answers, of the model and of its export, 0 to 1.
     """
 
     largest_difference: float
@@ -42,7 +44,7 @@ class Parity(NamedTuple):
 
 
 def with_auxiliary_outputs(model: keras.Model) -> keras.Model:
-    """Return a model for deployment that also gives what its answer is made of.
+    """Return a copy of a model that also gives the features and maps behind its answer.
 
     Parameters
     ----------
@@ -52,16 +54,22 @@ def with_auxiliary_outputs(model: keras.Model) -> keras.Model:
     Returns
     -------
     keras.Model
-        In float32, batch normalisation folded, Keras's own layers only. It gives ``logits``,
-        float32 of shape (n, 10); ``embedding``, the inputs of the last layer; and, where these are
-        the last convolution's features, each pooled over the image, ``class_activation`` of shape
-        (n, h, w, 10): what each place says for each class.
+        In float32, batch normalisation folded, Keras's own layers only. Its outputs, all float32:
+        ``logits`` of shape (n, 10); ``embedding`` of shape (n, d), what the last layer reads; and,
+        if that is global pooling of feature maps, ``class_activation`` of shape (n, h, w, 10), the
+        class activation map of each class, before pooling.
 
     Notes
     -----
     Pooled features reach a logit through the last layer alone, so a class activation map is
     Grad-CAM of the last features up to a factor, with no gradient to compute (Zhou et al., arXiv
     1512.04150; Selvaraju et al., arXiv 1610.02391).
+
+    Examples
+    --------
+    >>> from fmnist_utils import export, models
+    >>> sorted(export.with_auxiliary_outputs(models.build("dense")).output)
+    ['embedding', 'logits']
     """
     folded = models.fold_batch_norms(model)
     dropout = keras.layers.Dropout
@@ -76,7 +84,7 @@ def with_auxiliary_outputs(model: keras.Model) -> keras.Model:
     return keras.Model(folded.inputs[0], outputs, name=model.name)
 
 
-def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | None = None) -> None:
+def export(model: keras.Model, path: Path, *, calibration: Images | None = None) -> None:
     """Write a model for ONNX Runtime or LiteRT, as the path's suffix says.
 
     Parameters
@@ -87,8 +95,8 @@ def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | N
         Ends in ``.onnx`` (with the outputs of `with_auxiliary_outputs`) or ``.tflite``
         (probabilities).
     calibration : ndarray of shape (n, 28, 28), uint8, optional
-        Training images; where they are given, weights and activations have 8 bits, over the
-        ranges that these images reach.
+        Training images. If given, weights and activations are stored in 8 bits, scaled to the
+        ranges that they take for these images.
 
     Raises
     ------
@@ -96,12 +104,24 @@ def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | N
         If the suffix is another.
     FailureError
         If a library is not installed, or the file cannot be written.
+
+    Notes
+    -----
+    Introduced in notebook 11.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fmnist_utils import export, models
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export.export(models.build("dense"), Path(folder) / "dense.onnx")
+    ...     print([file.name for file in Path(folder).iterdir()])
+    ['dense.onnx']
     """
-    kinds: dict[str, Format] = {suffix: kind for kind, suffix in SUFFIXES.items()}
-    if path.suffix not in kinds:
-        raise unknown("suffix of an exported model", path.suffix, kinds)
-    check_installed(kinds[path.suffix])
-    write = _write_onnx if path.suffix == ".onnx" else _write_litert
+    kind = _kind(path)
+    check_installed(kind)
+    write = {"onnx": _write_onnx, "litert": _write_litert}[kind]
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as unfinished:
         written = Path(folder) / f"model{path.suffix}"
         write(model, written, calibration)
@@ -109,7 +129,7 @@ def export(model: keras.Model, path: Path, *, calibration: NDArray[np.uint8] | N
 
 
 def check_installed(kind: str) -> None:
-    """Raise an error unless the libraries for a format are there.
+    """Raise an error unless the library that writes or reads a format is installed.
 
     Parameters
     ----------
@@ -121,18 +141,32 @@ def check_installed(kind: str) -> None:
     BadInputError
         If the format is unknown.
     FailureError
-        If a library is not installed.
+        If the library is not installed.
+
+    Examples
+    --------
+    >>> from fmnist_utils import export
+    >>> export.check_installed("pb")
+    Traceback (most recent call last):
+    fmnist_utils.errors.BadInputError: Unknown format 'pb': choose one of onnx, litert.
     """
-    if kind not in _NEEDED:
-        raise unknown("format", kind, get_args(Format))
-    missing = [name for name in _NEEDED[kind] if importlib.util.find_spec(name) is None]
-    if missing:
+    if kind not in SUFFIXES:
+        raise unknown("format", kind, SUFFIXES)
+    if importlib.util.find_spec(_LIBRARIES[kind]) is None:
         raise FailureError(
-            f"Format {kind} needs {' and '.join(missing)}: install fmnist_utils[export]."
+            f"Format {kind} needs {_LIBRARIES[kind]}, which is not installed: "
+            "pip install 'fmnist_utils[export]'."
         )
 
 
-def _write_onnx(model: keras.Model, path: Path, calibration: NDArray[np.uint8] | None) -> None:
+def _kind(path: Path) -> str:
+    for kind, suffix in SUFFIXES.items():
+        if path.suffix == suffix:
+            return kind
+    raise unknown("suffix of an exported model", path.suffix, SUFFIXES.values())
+
+
+def _write_onnx(model: keras.Model, path: Path, calibration: Images | None) -> None:
     network = with_auxiliary_outputs(model)
     network(np.zeros((1, *IMAGE_SHAPE), np.uint8))  # Keras exports only what was called
     with warnings.catch_warnings():
@@ -146,73 +180,79 @@ def _write_onnx(model: keras.Model, path: Path, calibration: NDArray[np.uint8] |
     prepared = path.with_stem("prepared")
     # Symbolic shapes are for transformers, and would need sympy.
     quantization.shape_inference.quant_pre_process(exact, prepared, skip_symbolic_shape=True)
+    feeds = iter([{network.inputs[0].name: image[None]} for image in calibration])
     quantization.quantize_static(
         prepared,
         path,
-        _Images(calibration, network.inputs[0].name),
+        SimpleNamespace(get_next=lambda: next(feeds, None)),
         per_channel=True,
         calibrate_method=quantization.CalibrationMethod.MinMax,
     )
 
 
-def _write_litert(model: keras.Model, path: Path, calibration: NDArray[np.uint8] | None) -> None:
+def _write_litert(model: keras.Model, path: Path, calibration: Images | None) -> None:
     options: dict[str, Any] = {}
     if calibration is not None:
-        import tensorflow as tf
-
-        options = {
-            "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": lambda: ([image[None]] for image in calibration),
-        }
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+        options["representative_dataset"] = lambda: ([image[None]] for image in calibration)
     models.fold_batch_norms(model).export(path, format="litert", verbose=False, **options)
 
 
-class _Images:
-    """Images one by one, as ONNX Runtime's calibration asks for them."""
-
-    def __init__(self, images: NDArray[np.uint8], name: str) -> None:
-        self._feeds = iter([{name: image[None]} for image in images])
-
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        return next(self._feeds, None)
-
-
-def load(path: Path, *, threads: int = 1) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Return an exported model as a function from images to probabilities.
+def load(path: Path) -> Callable[[Images], NDArray[np.float32]]:
+    """Return an exported model as a function from images to probabilities, with one thread.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.onnx`` or ``.tflite``.
-    threads : int
-        That it computes with.
+        Written by `export`; ends in ``.onnx`` or ``.tflite``.
+
+    Returns
+    -------
+    callable
+        From uint8 of shape (n, 28, 28) to float32 of shape (n, 10), 0 to 1; each row sums to 1.
+
+    Raises
+    ------
+    BadInputError
+        If the suffix is another.
+
+    Notes
+    -----
+    Introduced in notebook 11.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, export, paths
+    >>> packaged = export.load(paths.packaged_model_dir() / "model.onnx")
+    >>> packaged(data.sketches(3, seed=0).images).shape
+    (3, 10)
     """
-    return _load_onnx(path, threads) if path.suffix == ".onnx" else _load_litert(path, threads)
+    return {"onnx": _load_onnx, "litert": _load_litert}[_kind(path)](path)
 
 
-def _load_onnx(path: Path, threads: int) -> Callable[..., NDArray[np.float32]]:
+def _load_onnx(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(images: Images) -> NDArray[np.float32]:
         (logits,) = session.run(["logits"], {name: images})
         return softmax(logits)
 
     return probabilities
 
 
-def _load_litert(path: Path, threads: int) -> Callable[..., NDArray[np.float32]]:
+def _load_litert(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
     (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(images: Images) -> NDArray[np.float32]:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
             interpreter.resize_tensor_input(source["index"], images.shape)
             interpreter.allocate_tensors()
@@ -223,29 +263,41 @@ def _load_litert(path: Path, threads: int) -> Callable[..., NDArray[np.float32]]
     return probabilities
 
 
-def parity(
-    model: keras.Model, path: Path, images: NDArray[np.uint8], labels: NDArray[np.integer]
-) -> Parity:
-    """Compare an exported model with the one that it came from.
+def parity(model: keras.Model, path: Path, images: Images, labels: NDArray[np.integer]) -> Parity:
+    """Return how far the answers of an exported model are from those of the model itself.
 
     Parameters
     ----------
     model : keras.Model
-        What was exported.
+        The model that was exported.
     path : Path
-        Where it was exported to.
+        The file that `export` wrote.
     images : ndarray of shape (n, 28, 28), uint8
-        To compare the answers to; at least one.
+        At least one; 0 is background.
     labels : ndarray of shape (n,), integer
-        Their classes.
+        Their classes, 0 to 9.
+
+    Notes
+    -----
+    Introduced in notebook 11.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fmnist_utils import data, export, models
+    >>> model = models.build("dense")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "dense.onnx"
+    ...     export.export(model, path)
+    ...     export.parity(model, path, *data.sketches(20, seed=0)).agreement
+    1.0
     """
     exported = load(path)
-    theirs = np.concatenate([exported(images[i : i + 500]) for i in range(0, len(images), 500)])
     ours = models.predict(model, images)
-    answers, exported_answers = ours.argmax(axis=1), theirs.argmax(axis=1)
+    theirs = np.concatenate([exported(images[i : i + 500]) for i in range(0, len(images), 500)])
     return Parity(
-        largest_difference=float(np.abs(ours - theirs).max()),
-        agreement=float((answers == exported_answers).mean()),
-        accuracy=float((answers == labels).mean()),
-        exported_accuracy=float((exported_answers == labels).mean()),
+        float(np.abs(ours - theirs).max()),
+        float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1))),
+        *(float(np.mean(answers.argmax(axis=1) == labels)) for answers in (ours, theirs)),
     )

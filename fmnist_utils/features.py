@@ -24,7 +24,10 @@ def pooled(
     *,
     seed: int = 0,
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Return the features of images from some layers of `models.transfer`, untrained.
+    """Return what some layers of an untuned `models.transfer` make of images, pooled.
+
+    Computed once: later calls with the same arguments read it from ``features/`` in the runs
+    folder.
 
     Parameters
     ----------
@@ -33,24 +36,39 @@ def pooled(
     layers : sequence of str
         Names of layers whose output has the shape (height, width, features).
     options : mapping, optional
-        Arguments of `models.transfer`.
+        Options of the model ``transfer``, see `models.build`.
     seed : int
-        Of random weights, where `options` asks for them; the global seeds are set to it.
+        Seed of the weights, if `options` asks for random ones; the global seeds are set to it.
 
     Returns
     -------
     features : dict of ndarray of shape (n, features), float32
-        Means over each image, by layer.
+        Means over height and width, by layer.
     seconds : float
-        What computing them took, when it was done; they are kept in ``features/`` in the runs
-        folder.
+        How long the computation took when it was done.
 
     Raises
     ------
     BadInputError
         If the network has no layer of a name.
     FailureError
-        If there are no weights, see `models.transfer`.
+        If the weights are neither here nor to be downloaded, see `models.transfer`.
+
+    Notes
+    -----
+    Introduced in notebook 07.
+
+    Examples
+    --------
+    >>> import os, tempfile, unittest.mock
+    >>> from fmnist_utils import data, features
+    >>> images = data.sketches(3, seed=0).images
+    >>> small = {"backbone": "MobileNet", "alpha": 0.25, "size": 32, "weights": None}
+    >>> with tempfile.TemporaryDirectory() as runs:
+    ...     with unittest.mock.patch.dict(os.environ, FMNIST_RUNS_DIR=runs):
+    ...         found, _ = features.pooled(images, ["conv1"], small)
+    >>> found["conv1"].shape
+    (3, 8)
     """
     kept = joblib.Memory(paths.runs_dir() / "features", verbose=0).cache(_pooled)
     # Kept or not, what is drawn afterwards is the same.

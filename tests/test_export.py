@@ -10,7 +10,7 @@ SMALL = {
     "dense": {"units": [8]},
     "cnn": {"filters": [[4], [8]], "units": [8], "batch_norm": True},
     "residual": {"filters": [4, 8]},
-    "transfer": {"weights": None, "size": 64},
+    "transfer": {"backbone": "MobileNet", "alpha": 0.25, "weights": None, "size": 64},
 }
 
 

@@ -11,7 +11,7 @@ from fmnist_utils.errors import BadInputError
 
 SKETCHES = data.sketches(5, seed=0).images
 # Random weights: the tests need no download.
-SMALL = {"weights": None, "size": 32}
+SMALL = {"backbone": "MobileNet", "alpha": 0.25, "weights": None, "size": 32}
 
 
 @pytest.fixture(autouse=True)

@@ -358,7 +358,7 @@ def export_recipe(
 
     export.check_installed(kind)
     run = _trained(recipe)
-    suffix = export.SUFFIXES[kind]  # type: ignore[index]
+    suffix = export.SUFFIXES[kind]
     target = output or run.folder / f"model{'.int8' if int8 else ''}{suffix}"
     calibration = data.load_training(recipe.dataset).train.images[:500] if int8 else None
     export.export(run.model, target, calibration=calibration)
