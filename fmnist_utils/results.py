@@ -1,10 +1,10 @@
-"""Measured results: recorded in ``results.json``, read from it, told as tables."""
+"""Measured results: recorded in ``results.json``, read from it, ranked in a table."""
 
 import dataclasses
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from filelock import FileLock
 from scipy import stats
 
 from fmnist_utils import hardware
-from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.errors import FailureError
 from fmnist_utils.files import atomic_write
 
 Row = dict[str, Any]
@@ -68,15 +68,39 @@ def environment() -> dict[str, dict[str, Any]]:
 def read(path: Path) -> list[Row]:
     """Return the rows of a ``results.json``; none if the file is not there.
 
+    Parameters
+    ----------
+    path : Path
+        `paths.published_results` for the published ones.
+
+    Returns
+    -------
+    list of dict
+        A row is one metric of one recipe or method on one part of a data set: the fields of
+        `Study`, ``metric``, ``seeds`` with their ``values`` and ``train_seconds``, ``mean``,
+        ``std`` and ``ci95`` as `spread` gives them, ``parameters``, ``key``, ``versions`` and
+        ``machine``.
+
     Raises
     ------
     FailureError
         If the file is not what `record` writes.
+
+    Notes
+    -----
+    Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> from fmnist_utils import paths, results
+    >>> rows = results.read(paths.published_results())
+    >>> all(row["std"] is None for row in rows if len(row["seeds"]) == 1)
+    True
     """
     if not path.exists():
         return []
     try:
-        return list(json.loads(path.read_text()))
+        return list(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise FailureError(
             f"{path} is not JSON ({error}): restore it from version control."
@@ -94,6 +118,8 @@ def record(
     key: str | None = None,
 ) -> None:
     """Add one seed's metrics to a ``results.json``; a row grows seed by seed.
+
+    The sketches stand in for data and are no result: it is said that they are not recorded.
 
     Parameters
     ----------
@@ -115,40 +141,42 @@ def record(
 
     Raises
     ------
-    BadInputError
-        If the data are the sketches, which stand in for data and are no result.
+    FailureError
+        If the file cannot be written, or is not what this function writes.
     """
     if study.dataset == "sketches":
-        raise BadInputError("The sketches stand in for data: what they give is never recorded.")
-    _add(
-        path,
-        [
-            {
-                **dataclasses.asdict(study),
-                "metric": metric,
-                "key": key,
-                "seeds": [seed],
-                "values": [float(value)],
-                "parameters": parameters,
-                "train_seconds": [train_seconds],
-                **environment(),
-            }
-            for metric, value in metrics.items()
-        ],
-    )
+        print("Not recorded: the sketches stand in for data.")
+        return
+    about = dataclasses.asdict(study)
+    cost = {"parameters": parameters, "train_seconds": [train_seconds], **environment()}
+    found = [
+        {"metric": name, "key": key, "seeds": [seed], "values": [float(value)]}
+        for name, value in metrics.items()
+    ]
+    add(path, [about | values | cost for values in found])
 
 
-def merge(source: Path, target: Path, *, notebooks: Sequence[str]) -> None:
-    """Add what one ``results.json`` holds to another; of a seed that both have, the added counts.
+def add(path: Path, rows: Iterable[Row]) -> None:
+    """Add rows to a ``results.json``; the seeds of a row that it has already are joined.
 
     Parameters
     ----------
-    source, target : Path
-        The file to read, and the one to change.
-    notebooks : sequence of str
-        Whose rows to add.
+    path : Path
+        The file; it is made if it is not there, and replaced in one step.
+    rows : iterable of dict
+        As `read` gives them. Of a seed that both have, the added value counts.
+
+    Raises
+    ------
+    FailureError
+        If the file cannot be written, or is not what `record` writes.
     """
-    _add(target, [row for row in read(source) if row["notebook"] in notebooks])
+    with atomic_write(path) as unfinished, FileLock(path.with_name(f".{path.name}.lock")):
+        joined = {_identity(row): row for row in read(path)}
+        for row in rows:
+            joined[_identity(row)] = _grown(joined.get(_identity(row)), row)
+        ordered = sorted(joined.values(), key=_identity)
+        unfinished.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -164,6 +192,17 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     dict
         ``std`` with n - 1 in the denominator; ``ci95``, Student's t interval of the mean, as
         ``[low, high]``. Both are None for a single seed, which says nothing about spread.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> from fmnist_utils import results
+    >>> found = results.spread([0.91, 0.92, 0.93])
+    >>> [round(bound, 3) for bound in found["ci95"]]
+    [0.895, 0.945]
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -173,20 +212,14 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "std": std, "ci95": [mean - half, mean + half]}
 
 
-def leaderboard(
-    rows: Sequence[Row],
-    *,
-    dataset: str = "fashion_mnist",
-    split: str = "test",
-    profile: str = "full",
-) -> pd.DataFrame:
-    """Return one line a recipe, best accuracy first.
+def leaderboard(rows: Iterable[Row], *, split: str = "test", profile: str = "full") -> pd.DataFrame:
+    """Return a table of the results on Fashion-MNIST, one line a recipe, best accuracy first.
 
     Parameters
     ----------
-    rows : sequence of dict
+    rows : iterable of dict
         From `read`.
-    dataset, split, profile : str
+    split, profile : str
         Which results to show.
 
     Returns
@@ -195,16 +228,16 @@ def leaderboard(
         Texts, ready to show: accuracy and macro F1 in percent with the half-width of their 95 %
         intervals over seeds, parameters, mean seconds of training, seeds, notebook.
     """
-    wanted = (dataset, split, profile)
+    wanted = ("fashion_mnist", split, profile)
     chosen = [r for r in rows if (r["dataset"], r["split"], r["profile"]) == wanted]
     accuracies = [r for r in chosen if r["metric"] == "accuracy"]
-    f1 = {_name(r): r for r in chosen if r["metric"] == "f1_macro"}
+    f1 = {_name(r): _percent(r) for r in chosen if r["metric"] == "f1_macro"}
     return pd.DataFrame(
         [
             {
                 "recipe": _name(row),
                 "accuracy (%)": _percent(row),
-                "macro F1 (%)": _percent(f1[_name(row)]) if _name(row) in f1 else "",
+                "macro F1 (%)": f1.get(_name(row), ""),
                 "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
                 "training (s)": _seconds(row),
                 "seeds": str(len(row["seeds"])),
@@ -215,56 +248,14 @@ def leaderboard(
     )
 
 
-def speed_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return what ``make bench`` measured of training, one line a contender, as ratios.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Of ``speed.json``, one a network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Text. Images a second as multiples of Keras in float32 with its own layers; in the last
-        line, the share of the processor's own limit that ours reaches.
-    """
-    columns: dict[str, dict[str, str]] = {}
-    for row in rows:
-        speeds = row["images_a_second"]
-        ours = max(speed for name, speed in speeds.items() if name.startswith("ours"))
-        share = ours * row["gflop_an_image"] / row["limit"]["gflop_a_second"]
-        columns[f"{row['parameters'] / 1e6:.2f} M parameters"] = {
-            **{name: f"{speed / speeds['Keras float32']:.2f}" for name, speed in speeds.items()},
-            f"ours, share of a {row['limit']['what']}": f"{100 * share:.0f} %",
-        }
-    return pd.DataFrame(columns).rename_axis("training").reset_index()
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of texts as a Markdown table."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _add(path: Path, added: Sequence[Row]) -> None:
-    with atomic_write(path) as unfinished, FileLock(path.with_name(f".{path.name}.lock")):
-        rows = {_identity(row): row for row in read(path)}
-        for row in added:
-            rows[_identity(row)] = _grown(rows.get(_identity(row)), row)
-        ordered = sorted(rows.values(), key=_identity)
-        unfinished.write_text(json.dumps(ordered, indent=1) + "\n")
-
-
 def _grown(row: Row | None, added: Row) -> Row:
     """Return the row with the seeds of another added to it if they are of one key."""
     measured: dict[int, tuple[float, float | None]] = {}
     for source in [row, added] if row and row.get("key") == added.get("key") else [added]:
         pairs = zip(source["values"], source["train_seconds"], strict=True)
-        measured |= dict(zip(source["seeds"], pairs, strict=True))
+        measured |= zip(source["seeds"], pairs, strict=True)
     seeds = sorted(measured)
-    values = [measured[seed][0] for seed in seeds]
-    seconds = [measured[seed][1] for seed in seeds]
+    values, seconds = zip(*(measured[seed] for seed in seeds), strict=True)
     return {**added, "seeds": seeds, "values": values, "train_seconds": seconds, **spread(values)}
 
 

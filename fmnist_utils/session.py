@@ -1,4 +1,4 @@
-"""What every lesson does alike: set up, show a figure, record a result, hold a band."""
+"""What every lesson does alike: set up, show a figure, record a result, check that it fits."""
 
 import base64
 from collections.abc import Mapping
@@ -17,7 +17,19 @@ from fmnist_utils.tensorflow_quiet import import_tensorflow
 
 
 def setup() -> None:
-    """Import TensorFlow without its log lines, settle the figures' style, print what computes."""
+    """Import TensorFlow without its log lines, set the style of figures, print what computes.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> session.setup()  # doctest: +ELLIPSIS
+    python ... · tensorflow ... · keras ... · numpy ... · scikit-learn ...
+    ... cores, ... GiB
+    """
     import_tensorflow()
     plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 110})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
@@ -30,7 +42,7 @@ def setup() -> None:
 def start(
     notebook: str, *, profile: str, seed: int = 0, dataset: str = "fashion_mnist"
 ) -> "Session":
-    """Return a notebook's session, and print the profile.
+    """Return a notebook's session; the profile and what it means are printed.
 
     Parameters
     ----------
@@ -40,13 +52,31 @@ def start(
         How much to compute; ``FMNIST_PROFILE`` overrides it.
     seed : int
         Of what the notebook trains.
-    dataset : str
-        Name of the images to work on.
+    dataset : {"fashion_mnist", "mnist", "sketches"}
+        The images to work on.
 
     Raises
     ------
     BadInputError
         If the profile is unknown.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> this = session.start("03_cnn", profile="full", dataset="sketches")
+    profile full: everything, as published
+    >>> list(this.seeds)
+    [0, 1, 2]
+    >>> this.choose(smoke=1, quick=5, full=30)
+    30
+    >>> this.recipe("cnn", optimizer="sgd").optimizer
+    'sgd'
+    >>> this.in_band(0.93, smoke=(0, 1), quick=(0.88, 0.93), full=(0.92, 0.95))
+    True
     """
     profile = paths.profile_override() or profile
     recipes.check_profile(profile)
@@ -74,7 +104,7 @@ class Session:
         return range(self.seed, self.seed + (3 if self.full else 1))
 
     def choose(self, *, smoke: Any, quick: Any, full: Any) -> Any:
-        """Return the value for the profile."""
+        """Return the value for the session's profile."""
         return {"smoke": smoke, "quick": quick, "full": full}[self.profile]
 
     def recipe(self, name: str, **changes: Any) -> Recipe:
@@ -117,31 +147,33 @@ class Session:
         recipe: str,
         metrics: Mapping[str, float],
         *,
-        dataset: str | None = None,
-        split: str = "validation",
         seed: int | None = None,
-        variant: str | None = None,
         parameters: int | None = None,
         train_seconds: float | None = None,
+        **about: Any,
     ) -> None:
         """Add one seed's metrics to the results of this run; see `results.record`.
 
-        The sketches are no data: what they give is shown in the notebook and recorded nowhere.
+        Parameters
+        ----------
+        recipe : str
+            Name of the recipe or of the method.
+        metrics : mapping of str to float
+            Values by metric.
+        seed : int, optional
+            The seed measured, if it is not the session's.
+        parameters : int, optional
+            Of the model.
+        train_seconds : float, optional
+            Wall-clock seconds of training.
+        **about
+            Other fields of `results.Study`: ``split`` if it is not the validation images,
+            ``dataset`` if it is not the session's, ``variant``.
         """
-        dataset = dataset or self.dataset
-        if dataset == "sketches":
-            print("Not recorded: the sketches stand in for data.")
-            return
+        fields = {"dataset": self.dataset, "split": "validation", **about}
         results.record(
             paths.figures_dir(self.profile) / "results.json",
-            results.Study(
-                notebook=self.notebook,
-                recipe=recipe,
-                dataset=dataset,
-                split=split,
-                profile=self.profile,
-                variant=variant,
-            ),
+            results.Study(notebook=self.notebook, profile=self.profile, recipe=recipe, **fields),
             metrics,
             seed=self.seed if seed is None else seed,
             parameters=parameters,
@@ -149,19 +181,19 @@ class Session:
         )
 
     def in_band(self, value: float, **bands: tuple[float, float]) -> bool:
-        """Return True if a measured value lies in the band of the profile.
+        """Return True if a measured value lies between the bounds for the profile.
 
         Parameters
         ----------
         value : float
             What was measured.
         **bands : tuple of float
-            ``(low, high)`` by profile: ``smoke``, ``quick`` and ``full``.
+            Bounds ``(low, high)`` by profile: ``smoke``, ``quick`` and ``full``.
 
         Raises
         ------
         AssertionError
-            If it lies outside; a notebook must not go on as if nothing were wrong.
+            If it lies outside: a notebook must not go on as if nothing were wrong.
         """
         low, high = bands[self.profile]
         if not low <= value <= high:
@@ -178,13 +210,39 @@ def published(notebook: str) -> pd.DataFrame:
     ----------
     notebook : str
         File name without ending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        From `results.leaderboard`.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> session.published("03_cnn")["notebook"].unique().tolist()
+    ['03_cnn']
     """
     rows = [row for row in results.read(paths.published_results()) if row["notebook"] == notebook]
     return results.leaderboard(rows)
 
 
 def interactive() -> bool:
-    """Return whether someone sits at the notebook; not so under papermill, nbval and in scripts."""
+    """Return whether someone sits at the notebook; False under papermill, nbval and in scripts.
+
+    Notes
+    -----
+    Introduced in notebook 06.
+
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> session.interactive()
+    False
+    """
     kernel = getattr(get_ipython(), "kernel", None)
     # A front end says of each cell whether it could ask its user something.
     return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))

@@ -3,10 +3,12 @@
 import json
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from fmnist_utils import paths, results
 from fmnist_utils.errors import BadInputError, FailureError
@@ -15,6 +17,8 @@ from fmnist_utils.recipes import PROFILES
 
 COSTS = "costs.json"
 SPEED = "speed.json"
+# What a notebook needs beyond the course's own libraries.
+_EXTRAS = {"11_deployment": "course,serve,export"}
 
 
 def publish(names: list[str], output: Path) -> None:
@@ -25,7 +29,7 @@ def publish(names: list[str], output: Path) -> None:
     names : list of str
         The notebooks, such as ``["03_cnn"]``.
     output : Path
-        The folder that `notebooks.run` filled with profile full.
+        The folder that `runner.run` filled with profile full.
     """
     target = paths.published_figures_dir()
     for name in names:
@@ -36,7 +40,8 @@ def publish(names: list[str], output: Path) -> None:
         if (output / "figures" / name).exists():
             shutil.copytree(output / "figures" / name, target / name)
     if (output / "figures" / "results.json").exists():
-        results.merge(output / "figures" / "results.json", target / "results.json", notebooks=names)
+        rows = results.read(output / "figures" / "results.json")
+        results.add(target / "results.json", [row for row in rows if row["notebook"] in names])
     _publish_costs(output)
     stamp()
 
@@ -80,7 +85,7 @@ def stamp() -> None:
     """
     for path, text in stamped().items():
         with atomic_write(path) as unfinished:
-            unfinished.write_text(text)
+            unfinished.write_text(text, encoding="utf-8")
 
 
 def stamped() -> dict[Path, str]:
@@ -93,7 +98,7 @@ def stamped() -> dict[Path, str]:
         notebook = nbformat.read(path, as_version=4)
         generated = {
             "cost": _badge(name) + _cost_table(costs.get(name, {})),
-            "install": _install(),
+            "install": _install(name),
             "navigation": _navigation(names, index),
         }
         for cell in notebook.cells:
@@ -105,8 +110,40 @@ def stamped() -> dict[Path, str]:
 
 def repository() -> str:
     """Return the owner/name from pyproject.toml, empty if none is set."""
-    settings = tomllib.loads((paths.root() / "pyproject.toml").read_text())
+    settings = tomllib.loads((paths.root() / "pyproject.toml").read_text(encoding="utf-8"))
     return str(settings["tool"]["fmnist"]["repository"])
+
+
+def speed_table(rows: Sequence[results.Row]) -> pd.DataFrame:
+    """Return what ``make bench`` measured of training, one line a contender, as ratios.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of ``speed.json``, one a network.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Texts. Images a second as multiples of Keras in float32 with its own layers; in the last
+        line, the share of the processor's own limit that ours reaches.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for row in rows:
+        speeds = row["images_a_second"]
+        ours = max(speed for name, speed in speeds.items() if name.startswith("ours"))
+        share = ours * row["gflop_an_image"] / row["limit"]["gflop_a_second"]
+        columns[f"{row['parameters'] / 1e6:.2f} M parameters"] = {
+            **{name: f"{speed / speeds['Keras float32']:.2f}" for name, speed in speeds.items()},
+            f"ours, share of a {row['limit']['what']}": f"{100 * share:.0f} %",
+        }
+    return pd.DataFrame(columns).rename_axis("training").reset_index()
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table of texts as a Markdown table."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _publish_costs(output: Path) -> None:
@@ -119,7 +156,7 @@ def _publish_costs(output: Path) -> None:
             measured = {key: entry[key] for key in ("seconds", "peak_gib")}
             costs.setdefault(name, {})[entry["profile"]] = measured
     with atomic_write(target) as unfinished:
-        unfinished.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n")
+        unfinished.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _cost_table(costs: dict[str, dict[str, float]]) -> str:
@@ -143,13 +180,15 @@ def _badge(name: str) -> str:
     return f"[![Open in Colab]({picture})]({address}/{name}.ipynb)\n\n"
 
 
-def _install() -> str:
-    source = f"git+https://github.com/{repository()}" if repository() else ".."
+def _install(name: str) -> str:
+    extras = _EXTRAS.get(name, "course")
+    address = f"fmnist_utils[{extras}] @ git+https://github.com/{repository()}"
+    source = address if repository() else f"..[{extras}]"
     return (
         "# Only where the package is missing, as in Colab; TensorFlow stays as it is there.\n"
         "import importlib.util\n\n"
         'if importlib.util.find_spec("fmnist_utils") is None:\n'
-        f"    %pip install --quiet {source}"
+        f'    %pip install --quiet "{source}"'
     )
 
 
@@ -164,11 +203,11 @@ def _navigation(names: list[str], index: int) -> str:
 
 def _stamped_readme() -> str:
     path = paths.root() / "README.md"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     speeds = results.read(paths.published_figures_dir() / SPEED)
     tables = {
         "results": results.leaderboard(results.read(paths.published_results())),
-        "speed": results.speed_table(speeds),
+        "speed": speed_table(speeds),
     }
     for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
@@ -176,12 +215,12 @@ def _stamped_readme() -> str:
             raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
         before, rest = text.split(begin, 1)
         after = rest.split(end, 1)[1]
-        text = f"{before}{begin}{results.markdown_table(table)}\n{end}{after}"
+        text = f"{before}{begin}{markdown_table(table)}\n{end}{after}"
     return text
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _notebook_text(notebook: nbformat.NotebookNode) -> str:
@@ -190,7 +229,7 @@ def _notebook_text(notebook: nbformat.NotebookNode) -> str:
 
 def _write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
     with atomic_write(path) as unfinished:
-        unfinished.write_text(_notebook_text(notebook))
+        unfinished.write_text(_notebook_text(notebook), encoding="utf-8")
 
 
 def check_publishable(profile: str, seed: int, parameters: dict[str, str]) -> None:

@@ -1,0 +1,116 @@
+"""Publishing, on two small notebooks."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from fmnist_utils.errors import BadInputError
+from fmnist_utils.series import publish, runner
+
+ROOT = Path(__file__).parents[2]
+_MARKED = (
+    "# T\n<!-- speed -->\nold\n<!-- end of speed -->\n"
+    "<!-- results -->\nold\n<!-- end of results -->\nend\n"
+)
+
+
+def test_grafting_takes_outputs_and_nothing_else(series: Path) -> None:
+    source = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
+    executed = nbformat.reads(nbformat.writes(source), as_version=4)
+    injected = v4.new_code_cell("seed = 5", metadata={"tags": ["injected-parameters"]})
+    executed.cells.insert(2, injected)
+    executed.metadata["papermill"] = {"start_time": "now"}
+    executed.metadata["widgets"] = {}
+    for count, cell in enumerate(executed.cells[1:-1], start=1):
+        cell.execution_count = count
+        cell.metadata["papermill"] = {"duration": 1}
+    executed.cells[-2].outputs = [
+        v4.new_output("execute_result", {"text/plain": "4"}, execution_count=4)
+    ]
+    grafted = publish.grafted(source, executed)
+    assert [cell.source for cell in grafted.cells] == [
+        cell.source for cell in executed.cells if cell is not injected
+    ]
+    assert [cell.get("execution_count") for cell in grafted.cells] == [None, 1, 2, 3, None]
+    assert grafted.cells[3].outputs[0].execution_count == 3
+    assert not {"papermill", "widgets"} & set(grafted.metadata)
+    assert not any("papermill" in cell.metadata for cell in grafted.cells)
+
+
+def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
+    (series / "pyproject.toml").write_text(
+        '[tool.fmnist]\nrepository = "owner/name"\n', encoding="utf-8"
+    )
+    (series / "README.md").write_text(_MARKED, encoding="utf-8")
+    output = runner.run(["2"], profile="full")
+    publish.publish(["02_second"], output)
+    second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
+    assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
+    assert (
+        '%pip install --quiet "fmnist_utils[course] @ git+https://github.com/owner/name"'
+        in second.cells[0].source
+    )
+    assert second.cells[3].outputs[0].data["text/plain"] == "4"
+    costs = json.loads((series / "figures" / "costs.json").read_text(encoding="utf-8"))
+    assert costs["02_second"]["full"]["seconds"] > 0
+    assert (
+        (series / "README.md")
+        .read_text(encoding="utf-8")
+        .endswith("<!-- end of results -->\nend\n")
+    )
+    assert "old" not in (series / "README.md").read_text(encoding="utf-8")
+    # Stamping twice changes nothing.
+    assert all(path.read_text(encoding="utf-8") == text for path, text in publish.stamped().items())
+
+
+def test_only_full_runs_as_they_are_can_be_published() -> None:
+    publish.check_publishable("full", 0, {})
+    for request in (("quick", 0, {}), ("full", 1, {}), ("full", 0, {"share": "1"})):
+        with pytest.raises(BadInputError, match="leave out --publish"):
+            publish.check_publishable(*request)
+
+
+def test_speeds_are_shown_as_ratios_and_as_a_share_of_the_limit() -> None:
+    row = {
+        "parameters": 1_940_000,
+        "gflop_an_image": 0.5,
+        "limit": {"what": "matrix product, bfloat16", "gflop_a_second": 1_000.0},
+        "images_a_second": {"Keras float32": 200.0, "ours, bfloat16": 1_040.0},
+    }
+    table = publish.speed_table([row, {**row, "parameters": 490_000}])
+    assert list(table) == ["training", "1.94 M parameters", "0.49 M parameters"]
+    assert table.iloc[:, :2].to_numpy().tolist() == [
+        ["Keras float32", "1.00"],
+        ["ours, bfloat16", "5.20"],
+        ["ours, share of a matrix product, bfloat16", "52 %"],
+    ]
+    table_lines = publish.markdown_table(table).splitlines()
+    assert table_lines[1] == "| --- | --- | --- |"
+    assert table_lines[3] == "| ours, bfloat16 | 5.20 | 5.20 |"
+
+
+def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> None:
+    (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = ""\n', encoding="utf-8")
+    (series / "README.md").write_text(_MARKED, encoding="utf-8")
+    folder = series / "notebooks"
+    (folder / "02_second.ipynb").rename(folder / "11_deployment.ipynb")
+    installs = {
+        path.stem: nbformat.reads(text, as_version=4).cells[0].source.splitlines()[-1].strip()
+        for path, text in publish.stamped().items()
+        if path.suffix == ".ipynb"
+    }
+    assert installs == {
+        "01_first": '%pip install --quiet "..[course]"',
+        "11_deployment": '%pip install --quiet "..[course,serve,export]"',
+    }
+    metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = metadata["project"]["optional-dependencies"]
+    for line in installs.values():
+        named = re.search(r"\[(.*)\]", line)
+        assert named
+        assert set(named[1].split(",")) <= set(extras)
