@@ -1,6 +1,5 @@
-"""A folder that tells how good predictions are: tables, the confusion matrix, galleries, a page."""
+"""A folder that tells how good predictions are: tables, confusion matrix, galleries, a page."""
 
-import html
 import tempfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from fmnist_utils import data, evaluation, plots
 from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.series.pages import render
 
 _PAGE = "index.html"
 _TABLES = ("classes.csv", "classes.tex", "confusion.csv")
@@ -129,9 +129,6 @@ def _write(
     title: str, test: data.Labelled, probabilities: NDArray[np.floating], folder: Path
 ) -> None:
     labels = test.labels
-    measured = evaluation.metrics(labels, probabilities)
-    n = len(labels)
-    low, high = evaluation.accuracy_interval(round(measured["accuracy"] * n), n)
     classes = pd.concat(
         [
             evaluation.class_report(labels, probabilities),
@@ -139,7 +136,7 @@ def _write(
         ]
     ).rename_axis("class")
     classes.to_csv(folder / "classes.csv")
-    (folder / "classes.tex").write_text(classes.to_latex(float_format="%.4f"))
+    (folder / "classes.tex").write_text(classes.to_latex(float_format="%.4f"), encoding="utf-8")
     counts = evaluation.confusion(labels, probabilities)
     counts.to_csv(folder / "confusion.csv")
     matrix = plt.figure(figsize=(6, 5))
@@ -150,13 +147,18 @@ def _write(
         for ending in ("png", "svg"):
             plots.save_figure(figure, folder / f"{name}.{ending}")
         plt.close(figure)
-    summary = (
-        f"{n:,} images: accuracy {measured['accuracy']:.4f} (95 % interval {low:.4f} to "
-        f"{high:.4f}), macro F1 {measured['f1_macro']:.4f}, log loss {measured['log_loss']:.4f}."
+    measured = evaluation.metrics(labels, probabilities)
+    n = len(labels)
+    page = render(
+        "evaluation_report.html",
+        title=title,
+        n=n,
+        metrics=measured,
+        interval=evaluation.accuracy_interval(round(measured["accuracy"] * n), n),
+        classes=classes,
+        figures={name: text for name, (text, _) in figures.items()},
     )
-    (folder / _PAGE).write_text(
-        _page(title, summary, classes, {name: text for name, (text, _) in figures.items()})
-    )
+    (folder / _PAGE).write_text(page, encoding="utf-8")
 
 
 def _galleries(
@@ -178,28 +180,3 @@ def _galleries(
             )
             figures[name] = (text, figure)
     return figures
-
-
-def _page(title: str, summary: str, classes: pd.DataFrame, figures: dict[str, str]) -> str:
-    pictures = "\n".join(
-        f'<h2>{text}</h2>\n<a href="{name}.svg"><img src="{name}.png" alt="{text}"></a>'
-        for name, text in figures.items()
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{html.escape(title)}</title>
-<style>
-body {{ font-family: sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem }}
-td, th {{ padding: 0.1rem 0.6rem; text-align: right }}
-img {{ max-width: 100% }}
-</style>
-<h1>{html.escape(title)}</h1>
-<p>{summary}</p>
-<p>Tables: <a href="classes.csv">classes.csv</a>, <a href="classes.tex">classes.tex</a>,
-<a href="confusion.csv">confusion.csv</a>.</p>
-{classes.round(4).to_html(border=0)}
-{pictures}
-</html>
-"""

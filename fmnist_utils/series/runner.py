@@ -1,8 +1,6 @@
 """Run the series through papermill: parameters, progress, resume, an index page."""
 
 import ast
-import hashlib
-import html
 import json
 import os
 import sys
@@ -13,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 import psutil
 from nbclient.exceptions import DeadKernelError
@@ -22,6 +19,8 @@ from nbconvert import HTMLExporter
 from fmnist_utils import paths, recipes, results
 from fmnist_utils.errors import BadInputError, FailureError, unknown
 from fmnist_utils.files import atomic_write
+from fmnist_utils.series.fingerprint import fingerprint
+from fmnist_utils.series.pages import render
 
 REPORT = "report.json"
 
@@ -109,17 +108,17 @@ def run(
     _make_writable(output)
     report = _read_report(output)
     for path in chosen:
-        fingerprint = _fingerprint(path, values[path])
-        done = report.get(path.stem, {}).get("fingerprint") == fingerprint
+        now = fingerprint(path, values[path])
+        done = report.get(path.stem, {}).get("fingerprint") == now
         if done and (output / path.name).exists():
             print(f"{path.stem:<20} unchanged since its last run")
             continue
         measured = _execute(path, output, values[path])
         # Read again: another process may have run another notebook into the same folder meanwhile.
         report = _read_report(output)
-        report[path.stem] = {"fingerprint": fingerprint, "profile": profile, **measured}
+        report[path.stem] = {"fingerprint": now, "profile": profile, **measured}
         with atomic_write(output / REPORT) as unfinished:
-            unfinished.write_text(json.dumps(report, indent=2))
+            unfinished.write_text(json.dumps(report, indent=2), encoding="utf-8")
         _write_index(output, report)
     print(f"Index: {output / 'index.html'}")
     return output
@@ -165,31 +164,9 @@ def _make_writable(output: Path) -> None:
 
 def _read_report(output: Path) -> dict[str, dict[str, Any]]:
     try:
-        return dict(json.loads((output / REPORT).read_text()))
+        return dict(json.loads((output / REPORT).read_text(encoding="utf-8")))
     except (OSError, ValueError):  # no report, or none of ours: everything is run
         return {}
-
-
-def _fingerprint(path: Path, values: Mapping[str, Any]) -> str:
-    """Return a hash of what a notebook's outputs follow from.
-
-    That is its code, the package, its parameters and the test results that it tells of: its own, or
-    all where it reads them by itself.
-    """
-    cells = nbformat.read(path, as_version=4).cells
-    code = [cell.source for cell in cells if cell.cell_type == "code"]
-    digest = hashlib.sha256(json.dumps(code).encode())
-    digest.update(json.dumps(values, sort_keys=True).encode())
-    reads_all = any("results.read(" in source for source in code)
-    told = [
-        row
-        for row in results.read(paths.published_results())
-        if row["split"] == "test" and (row["notebook"] == path.stem or reads_all)
-    ]
-    digest.update(json.dumps(told, sort_keys=True).encode())
-    for module in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(module.read_bytes())
-    return digest.hexdigest()
 
 
 def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, float]:
@@ -211,9 +188,8 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
                 cwd=str(paths.notebooks_dir()),
                 progress_bar=sys.stderr.isatty(),
                 start_timeout=300,
-                extra_arguments=[
-                    "--log-level=ERROR"
-                ],  # of the kernel, which warns of its transport
+                # The kernel warns of its transport.
+                extra_arguments=["--log-level=ERROR"],
             )
         except papermill.PapermillExecutionError as error:
             raise _failure(path, unfinished, error) from error
@@ -230,7 +206,7 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
     seconds = time.perf_counter() - start
     unfinished.replace(output / path.name)
     page, _ = HTMLExporter().from_filename(str(output / path.name))
-    (output / f"{path.stem}.html").write_text(page)
+    (output / f"{path.stem}.html").write_text(page, encoding="utf-8")
     print(f"{seconds:6.0f} s  {peak[0]:4.1f} GiB", flush=True)
     return {"seconds": seconds, "peak_gib": peak[0]}
 
@@ -272,40 +248,11 @@ def _peak_memory() -> Iterator[list[float]]:
 
 def _write_index(output: Path, report: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the page that links the executed notebooks, with what they took and found."""
-    rows = results.read(output / "figures" / "results.json")
-    sections = []
-    for name, entry in sorted(report.items()):
-        sections.append(
-            f'<h2><a href="{name}.html">{name}</a></h2><p>profile {entry["profile"]}, '
-            f"{entry['seconds']:.0f} s, {entry['peak_gib']:.1f} GiB, "
-            f'<a href="{name}.ipynb">notebook</a></p>'
-            + _results_table([row for row in rows if row["notebook"] == name])
-        )
-    environment = html.escape(json.dumps(results.environment()))
-    with atomic_write(output / "index.html") as unfinished:
-        unfinished.write_text(_PAGE.format(sections="\n".join(sections), environment=environment))
-
-
-def _results_table(rows: Sequence[results.Row]) -> str:
-    if not rows:
-        return ""
-    lines = [
-        f"<tr><td>{html.escape(row['recipe'])}</td><td>{html.escape(row['variant'] or '')}</td>"
-        f"<td>{row['split']}</td><td>{row['metric']}</td><td>{row['mean']:.4f}</td>"
-        f"<td>{len(row['seeds'])}</td></tr>"
-        for row in rows
-    ]
-    heading = "".join(
-        f"<th>{name}</th>" for name in ("recipe", "variant", "split", "metric", "mean", "seeds")
+    page = render(
+        "run_index.html",
+        report=report,
+        rows=results.read(output / "figures" / "results.json"),
+        environment=json.dumps(results.environment()),
     )
-    return f"<table><tr>{heading}</tr>{''.join(lines)}</table>"
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Fashion-MNIST, measured: this run</title>
-<style>body {{ font: 16px/1.5 sans-serif; max-width: 50em; margin: 2em auto; padding: 0 1em }}
-table {{ border-collapse: collapse }} td, th {{ padding: 0.1em 0.8em; text-align: left }}</style>
-</head><body><h1>Fashion-MNIST, measured: this run</h1>
-{sections}
-<p><small>{environment}</small></p></body></html>
-"""
+    with atomic_write(output / "index.html") as unfinished:
+        unfinished.write_text(page, encoding="utf-8")

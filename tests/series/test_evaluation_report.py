@@ -22,7 +22,7 @@ def test_a_report_holds_tables_figures_and_a_page(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(
         [*figures, *tables, "index.html"]
     )
-    page = (tmp_path / "r" / "index.html").read_text()
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert "ours &amp; theirs" in page
     accuracy = evaluation.metrics(TEST.labels, PROBABILITIES)["accuracy"]
     assert f"accuracy {accuracy:.4f}" in page
@@ -54,7 +54,7 @@ def test_an_earlier_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "r"
     evaluation_report.write("one", TEST, RIGHT, folder)
     evaluation_report.write("two", TEST, RIGHT, folder)
-    assert "<h1>two</h1>" in (folder / "index.html").read_text()
+    assert "<h1>two</h1>" in (folder / "index.html").read_text(encoding="utf-8")
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()
     for other in (tmp_path / "thesis", tmp_path / "thesis" / "chapter.tex"):
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_the_earlier_report(
     monkeypatch.setattr(plots, "save_figure", full)
     with pytest.raises(FailureError, match="No space left"):
         evaluation_report.write("two", TEST, RIGHT, tmp_path / "r")
-    assert "<h1>one</h1>" in (tmp_path / "r" / "index.html").read_text()
+    assert "<h1>one</h1>" in (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 
@@ -108,7 +108,7 @@ def test_predictions_from_elsewhere(tmp_path: Path) -> None:
 )
 def test_bad_predictions_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "predictions.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInputError, match=message):
         evaluation_report.read_predictions(path, 2)
     with pytest.raises(BadInputError, match="cannot be read"):
