@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ def read_test(
     read = []
     for seed in seeds:
         one = recipes.override(recipe, seed=seed)
-        read.append(_predictions(one, test.images, kinds.values(), kept=publish and ensemble))
+        file = _file(name, one) if publish and ensemble else None
+        read.append(_predictions(one, test.images, kinds.values(), file))
         for kind, of_kind in kinds.items():
             probabilities = read[-1].probabilities[of_kind]
             sums[kind] += probabilities
@@ -68,7 +70,7 @@ def read_test(
 
 @dataclass(frozen=True)
 class _Reading:
-    """One way to read the test set, and where what it gives is recorded."""
+    """One way to read the test set, and whether what it gives is published."""
 
     name: str
     recipe: Recipe
@@ -82,7 +84,7 @@ class _Reading:
         seed: int,
         read: Sequence["_Predictions"],
     ) -> None:
-        """Print one reading and add it to the results; the sketches' are recorded nowhere."""
+        """Print one reading and add it to the results."""
         metrics = evaluation.metrics(labels, probabilities)
         right = round(metrics["accuracy"] * len(labels))
         low, high = evaluation.accuracy_interval(right, len(labels))
@@ -92,8 +94,6 @@ class _Reading:
             f"{self.recipe.dataset} test images: accuracy {metrics['accuracy']:.4f} "
             f"(95 % interval {low:.4f} to {high:.4f}), macro F1 {metrics['f1_macro']:.4f}"
         )
-        if self.recipe.dataset == "sketches":
-            return
         folder = paths.published_figures_dir() if self.publish else paths.runs_dir()
         results.record(
             folder / "results.json",
@@ -127,30 +127,35 @@ class _Predictions:
 
 
 def _predictions(
-    recipe: Recipe, images: NDArray[np.uint8], names: Iterable[str], *, kept: bool
+    recipe: Recipe, images: NDArray[np.uint8], kinds: Iterable[str], kept: Path | None
 ) -> _Predictions:
-    """Return a recipe's predictions of some names, training it first if need be.
+    """Return a recipe's predictions of some kinds, training it first if need be.
 
-    With `kept` they are put into ``figures/predictions``, in half precision, and taken from there:
-    an ensemble of networks that took hours each can then grow after their runs are gone.
+    Where they are kept, in half precision, they are taken from there the next time: an ensemble of
+    networks that took hours each can then grow after their runs are gone.
     """
-    path = paths.published_figures_dir() / "predictions" / f"{store.key(recipe)}.npz"
-    if not (kept and path.exists()):
+    if not (kept and kept.exists()):
         run = trained(recipe)
-        names = _NAMES if kept else names
-        found = {name: run.predict(images, tta=name == "tta") for name in names}
+        kinds = _KINDS if kept else kinds
+        found = {kind: run.predict(images, tta=kind == "tta") for kind in kinds}
         measured = {name: run.metrics[name] for name in ("parameters", "train_seconds")}
         if not kept:
             return _Predictions(found, **measured)
-        halves: Mapping[str, Any] = {name: p.astype(np.float16) for name, p in found.items()}
-        with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        halves: Mapping[str, Any] = {kind: p.astype(np.float16) for kind, p in found.items()}
+        with atomic_write(kept) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, **halves, **measured)
-    with np.load(path) as file:
+    with np.load(kept) as arrays:
         return _Predictions(
-            {name: file[name].astype(np.float32) for name in _NAMES},
-            parameters=int(file["parameters"]),
-            train_seconds=float(file["train_seconds"]),
+            {kind: arrays[kind].astype(np.float32) for kind in _KINDS},
+            parameters=int(arrays["parameters"]),
+            train_seconds=float(arrays["train_seconds"]),
         )
 
 
-_NAMES = ("plain", "tta")
+def _file(name: str, recipe: Recipe) -> Path:
+    """Return where a recipe's predictions of the test images are kept."""
+    file = f"{name}-seed{recipe.seed}-{store.key(recipe)}.npz"
+    return paths.published_figures_dir() / "predictions" / file
+
+
+_KINDS = ("plain", "tta")
