@@ -111,20 +111,20 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 def test_readme_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
 def test_generated_text_is_up_to_date() -> None:
     for path, text in publish.stamped().items():
-        assert path.read_text() == text, f"{path.name} is stale: run fmnist stamp"
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run fmnist stamp"
 
 
 def _compared_numbers(path: Path) -> list[int]:
-    """Return the places of the cells with a compared number in their output."""
+    """Return the indices of the cells with a compared number in their output."""
     return [
-        place
-        for place, cell in enumerate(_cells(path))
+        index
+        for index, cell in enumerate(_cells(path))
         if "nbval-ignore-output" not in cell.metadata.get("tags", [])
         and any(re.search(r"\d{2}", output.get("text", "")) for output in cell.get("outputs", []))
     ]
@@ -139,11 +139,11 @@ def test_numbers_are_compared(path: Path) -> None:
 def test_nbval_notices_an_altered_number(tmp_path: Path) -> None:
     """A copy cut after its first compared number passes; with a digit altered it fails."""
     path = NOTEBOOKS[0]
-    place = _compared_numbers(path)[0]
+    index = _compared_numbers(path)[0]
     whole = nbformat.read(path, as_version=4)
-    whole.cells = whole.cells[: place + 1]
+    whole.cells = whole.cells[: index + 1]
     altered = nbformat.reads(nbformat.writes(whole), as_version=4)
-    (output,) = [o for o in altered.cells[place].outputs if "text" in o]
+    (output,) = [o for o in altered.cells[index].outputs if "text" in o]
     output.text = re.sub(r"\d(?=\D*$)", lambda m: str((int(m[0]) + 1) % 10), output.text)
     nbformat.write(whole, tmp_path / "whole.ipynb")
     nbformat.write(altered, tmp_path / "altered.ipynb")

@@ -63,9 +63,9 @@ def package(run: store.Run, name: str, folder: Path) -> dict[str, Any]:
         made = Path(scratch)
         export.export(run.model, made / "model.onnx")
         models.fold_batch_norms(run.model).save(made / "model.keras")
-        (made / "card.json").write_text(json.dumps(card))
+        (made / "card.json").write_text(json.dumps(card), encoding="utf-8")
         card |= _measured(Predictor(made))
-        (made / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+        (made / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         for file in made.iterdir():
             with atomic_write(folder / file.name) as unfinished:
                 unfinished.write_bytes(file.read_bytes())
