@@ -1,19 +1,6 @@
 """The ten classes of Fashion-MNIST, what each means, and the shape of an image."""
 
-CLASS_NAMES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
-
-CLASS_MEANINGS = {
+CLASS_MEANINGS = {  # in the order of the labels, 0 to 9
     "T-shirt/top": "short-sleeved or sleeveless top without buttons",
     "Trouser": "long trousers, jeans and leggings",
     "Pullover": "long-sleeved knitwear or sweatshirt, pulled over the head",
@@ -26,6 +13,7 @@ CLASS_MEANINGS = {
     "Ankle boot": "closed shoe that covers the ankle",
 }
 
+CLASS_NAMES = tuple(CLASS_MEANINGS)
 N_CLASSES = len(CLASS_NAMES)
-OOD = -1  # the label of an image of no class
-IMAGE_SHAPE = (28, 28)
+OOD = -1  # the label of an image of no class (out of distribution)
+IMAGE_SHAPE = (28, 28)  # height and width, in pixels

@@ -1,33 +1,16 @@
 """Images and labels: Fashion-MNIST and MNIST, verified; other people's files; drawings."""
 
-from fmnist_utils.data.labelled import Labelled, one_hot
-from fmnist_utils.data.published import DATASETS, FileStatus, status
-from fmnist_utils.data.readers import read_csv, read_folder, read_idx, read_png
-from fmnist_utils.data.sketches import sketches
-from fmnist_utils.data.splits import (
-    TrainingData,
-    hashes,
-    load_published,
-    load_test,
-    load_training,
-    split,
-)
-
-__all__ = [
-    "DATASETS",
-    "FileStatus",
-    "Labelled",
-    "TrainingData",
-    "hashes",
-    "load_published",
-    "load_test",
-    "load_training",
-    "one_hot",
-    "read_csv",
-    "read_folder",
-    "read_idx",
-    "read_png",
-    "sketches",
-    "split",
-    "status",
-]
+from fmnist_utils.data.labelled import Labelled as Labelled
+from fmnist_utils.data.labelled import one_hot as one_hot
+from fmnist_utils.data.published import status as status
+from fmnist_utils.data.readers import read_csv as read_csv
+from fmnist_utils.data.readers import read_folder as read_folder
+from fmnist_utils.data.readers import read_idx as read_idx
+from fmnist_utils.data.readers import read_png as read_png
+from fmnist_utils.data.sketches import sketches as sketches
+from fmnist_utils.data.splits import TrainingData as TrainingData
+from fmnist_utils.data.splits import hashes as hashes
+from fmnist_utils.data.splits import load_published as load_published
+from fmnist_utils.data.splits import load_test as load_test
+from fmnist_utils.data.splits import load_training as load_training
+from fmnist_utils.data.splits import split as split

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_utils.classes import OOD
+from fmnist_utils.classes import N_CLASSES, OOD
 from fmnist_utils.errors import BadInputError
 
 
@@ -14,34 +14,54 @@ class Labelled(NamedTuple):
 
     Attributes
     ----------
-    images : uint8 ndarray of shape (n, 28, 28)
+    images : ndarray of shape (n, 28, 28), uint8
         0 is background, 255 the brightest.
-    labels : int64 ndarray of shape (n,)
-        0 to 9, see `fmnist_utils.classes.CLASS_NAMES`.
+    labels : ndarray of shape (n,), int64
+        0 to 9, the indices into `fmnist_utils.classes.CLASS_NAMES`.
+
+    Notes
+    -----
+    Introduced in notebook 08.
+
+    Examples
+    --------
+    >>> images, labels = Labelled(np.zeros((2, 28, 28), np.uint8), np.array([9, 0]))
+    >>> images.shape, labels.tolist()
+    ((2, 28, 28), [9, 0])
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
-def one_hot(labels: ArrayLike, classes: int = 10) -> NDArray[np.float32]:
+def one_hot(labels: ArrayLike, classes: int = N_CLASSES) -> NDArray[np.float32]:
     """Return labels as rows with a single 1; for `OOD`, of the same share for each class.
 
     Parameters
     ----------
-    labels : array_like of int of shape (n,)
+    labels : array_like of shape (n,), integer
         0 to `classes` - 1, or `OOD`.
     classes : int
         How many classes there are.
 
     Returns
     -------
-    float32 ndarray of shape (n, classes)
+    ndarray of shape (n, classes), float32
+        Each row sums to 1.
 
     Raises
     ------
     BadInputError
-        For a label out of range.
+        If a label is out of range.
+
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> one_hot([1, 0, OOD], classes=2).tolist()
+    [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
     """
     columns: NDArray[np.int64] = np.asarray(labels)
     outside = columns[(columns < OOD) | (columns >= classes)]

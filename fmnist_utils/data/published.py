@@ -3,9 +3,7 @@
 import hashlib
 import io
 import sys
-import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +13,10 @@ from fmnist_utils import paths
 from fmnist_utils.data.labelled import Labelled
 from fmnist_utils.data.readers import decompress, parse_idx
 from fmnist_utils.errors import FailureError, unknown
+from fmnist_utils.files import atomic_write
 
 
-@dataclass(frozen=True)
-class FileStatus:
+class FileStatus(NamedTuple):
     """Where one published file was found, and whether its contents are the published ones.
 
     Attributes
@@ -79,10 +77,7 @@ PUBLISHED = {
     ),
 }
 
-
 DATASETS = (*PUBLISHED, "sketches")
-
-_TIMEOUT = (3, 10)  # seconds to connect and to wait for data: without a network, end soon
 
 
 def load(dataset: str, names: tuple[str, str]) -> Labelled:
@@ -95,6 +90,11 @@ def load(dataset: str, names: tuple[str, str]) -> Labelled:
     names : tuple of str
         `TRAIN` or `TEST`.
 
+    Returns
+    -------
+    Labelled
+        In the published order.
+
     Raises
     ------
     FailureError
@@ -105,13 +105,24 @@ def load(dataset: str, names: tuple[str, str]) -> Labelled:
 
 
 def check_dataset(dataset: str) -> None:
-    """Raise BadInputError unless a data set is one of `DATASETS`."""
+    """Raise BadInputError unless a data set is one of `DATASETS`.
+
+    Parameters
+    ----------
+    dataset : str
+        The name received.
+    """
     if dataset not in DATASETS:
         raise unknown("data set", dataset, DATASETS)
 
 
 def status(dataset: str) -> list[FileStatus]:
-    """Say of each published file whether it is here and whole; downloads nothing.
+    """Return whether each published file of a data set is here and whole; downloads nothing.
+
+    Parameters
+    ----------
+    dataset : str
+        One of `DATASETS`.
 
     Returns
     -------
@@ -121,7 +132,7 @@ def status(dataset: str) -> list[FileStatus]:
     Raises
     ------
     BadInputError
-        For an unknown data set.
+        If the data set is unknown.
     """
     check_dataset(dataset)
     if dataset == "sketches":
@@ -165,25 +176,18 @@ def _candidates(dataset: str, name: str) -> list[Path]:
 def _verified(raw: bytes, dataset: str, name: str) -> bytes:
     """Return the decompressed contents, or raise a ValueError that says what is wrong with them."""
     contents = decompress(raw)
-    found = hashlib.sha256(contents).hexdigest()
-    expected = PUBLISHED[dataset].sha256[name]
-    if found != expected:
-        owner = _owner(found)
-        raise ValueError(
-            f"holds {owner} instead of {_describe(dataset, name)}"
-            if owner
-            else f"has the SHA-256 {found[:12]}… once decompressed, instead of {expected[:12]}…"
-        )
-    return contents
-
-
-def _owner(sha256: str) -> str | None:
-    """Name the published file that has this hash."""
-    for dataset, published in PUBLISHED.items():
-        for name, known in published.sha256.items():
-            if known == sha256:
-                return _describe(dataset, name)
-    return None
+    found, expected = hashlib.sha256(contents).hexdigest(), PUBLISHED[dataset].sha256[name]
+    if found == expected:
+        return contents
+    for other, published in PUBLISHED.items():
+        for file, known in published.sha256.items():
+            if known == found:
+                raise ValueError(
+                    f"holds {_describe(other, file)} instead of {_describe(dataset, name)}"
+                )
+    raise ValueError(
+        f"has the SHA-256 {found[:12]}… once decompressed, instead of {expected[:12]}…"
+    )
 
 
 def _describe(dataset: str, name: str) -> str:
@@ -193,11 +197,9 @@ def _describe(dataset: str, name: str) -> str:
 
 def _file_status(dataset: str, name: str) -> FileStatus:
     path, _, problems = _search(dataset, name)
-    state = "verified" if path else "missing"
-    if path is None and problems:
-        path, reason = next(iter(problems.items()))
-        state = f"damaged: {reason}"
-    return FileStatus(dataset=dataset, name=name, path=path, state=state)
+    bad, reason = next(iter(problems.items()), (None, ""))
+    state = "verified" if path else f"damaged: {reason}" if bad else "missing"
+    return FileStatus(dataset, name, path or bad, state)
 
 
 def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
@@ -231,26 +233,24 @@ def _get(url: str) -> bytes:
     import pooch
 
     buffer = io.BytesIO()
-    fetch = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=_TIMEOUT)
-    fetch(url, buffer, None)
+    # Seconds to connect and to wait for data: without a network, end soon.
+    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(3, 10))
+    download(url, buffer, None)
     return buffer.getvalue()
 
 
 def _keep(raw: bytes, dataset: str, name: str) -> None:
-    """Write into the first folder that takes it; half a file never has the real name."""
+    """Write into the first folder that takes it."""
     refusals = []
     for folder in _folders(dataset):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-                part = Path(scratch) / name
-                part.write_bytes(raw)
-                part.replace(folder / f"{name}.gz")
-        except OSError as error:
-            refusals.append(f"{folder}: {error.strerror}")
+            with atomic_write(folder / f"{name}.gz") as path:
+                path.write_bytes(raw)
+        except FailureError as error:
+            refusals.append(f"{folder}: {error.__cause__}")
         else:
             return
     raise FailureError(
         f"{PUBLISHED[dataset].title} was downloaded but cannot be kept ({'; '.join(refusals)}): "
-        f"free some space there, or set FMNIST_DATA_DIR to a folder that can be written to."
+        "free some space there, or set FMNIST_DATA_DIR to a folder that can be written to."
     )

@@ -4,6 +4,8 @@ import csv
 import math
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -17,18 +19,12 @@ from fmnist_utils.errors import BadInputError, unknown
 
 OnBad = Literal["raise", "drop"]
 
-
 _HEADER = ["label", *(f"pixel{i}" for i in range(1, 785))]  # of Kaggle's CSV
-
-
 _NUMBERS = {str(number): number for number in range(256)}
 
 
-_GZIP_MAGIC = b"\x1f\x8b"
-
-
 def read_idx(path: str | Path) -> NDArray[np.uint8]:
-    """Read an IDX file of unsigned bytes, gzipped or not, whatever its name ends in.
+    """Return the array in an IDX file of unsigned bytes, gzipped or not, whatever its name.
 
     Parameters
     ----------
@@ -37,7 +33,7 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 ndarray
+    ndarray, uint8
         In the shape that the file's header gives.
 
     Raises
@@ -45,17 +41,12 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
     BadInputError
         If the file cannot be read, is no IDX file, or has too few or too many bytes.
     """
-    path = Path(path)
-    try:
-        return parse_idx(decompress(path.read_bytes()))
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise BadInputError(f"{path} {error}: get the file again.") from error
+    with _named(path, "get the file again"):
+        return parse_idx(decompress(Path(path).read_bytes()))
 
 
 def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
-    """Read a CSV file in the layout of Kaggle's Fashion-MNIST, one image a row.
+    """Return what a CSV file in the layout of Kaggle's Fashion-MNIST holds, one image a row.
 
     Parameters
     ----------
@@ -76,30 +67,27 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
         If the file cannot be read, has another header, or has bad rows (cells that are missing,
         too many, not numeric or out of range) that are not to be dropped, or no good ones.
     """
-    path = Path(path)
     good, problems = [], []
-    try:
-        # Bytes that are no text become cells that are no numbers, and are reported as such.
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            rows = csv.reader(file)
-            _check_header(path, next(rows, []))
-            for row in filter(None, rows):  # a blank line is an empty list
-                try:
-                    good.append(_pack(row))
-                except LookupError:
-                    problems.append(f"row {rows.line_num}{_row_problem(row)}")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except csv.Error as error:
-        raise BadInputError(f"{path} is not a CSV file ({error}): check the path.") from error
-    _settle(path, len(good), problems, on_bad)
+    # Bytes that are no text become cells that are no numbers, and are reported as such.
+    with (
+        _named(path),
+        Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file,
+    ):
+        rows = csv.reader(file)
+        _check_header(next(rows, []))
+        for row in filter(None, rows):  # a blank line is an empty list
+            try:
+                good.append(_pack(row))
+            except LookupError:
+                problems.append(f"row {rows.line_num}{_row_problem(row)}")
+    _check_problems(path, len(good), problems, on_bad)
     table = np.frombuffer(b"".join(good), np.uint8).reshape(-1, len(_HEADER))
     images = table[:, 1:].reshape(-1, *IMAGE_SHAPE).copy()
     return Labelled(images, table[:, 0].astype(np.int64))
 
 
 def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
-    """Read a folder of PNGs with one sub-folder a class; hidden files are passed over.
+    """Return the PNGs in a folder with one sub-folder a class; hidden files are passed over.
 
     Parameters
     ----------
@@ -130,7 +118,7 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
                 labels.append(label)
             except ValueError as error:
                 problems.append(f"{file.relative_to(path)} {error}")
-    _settle(path, len(images), problems, on_bad)
+    _check_problems(path, len(images), problems, on_bad)
     return Labelled(np.stack(images), np.array(labels, np.int64))
 
 
@@ -145,25 +133,44 @@ def read_png(path: str | Path) -> NDArray[np.uint8]:
     Returns
     -------
     ndarray of shape (28, 28), uint8
+        The pixels as stored.
 
     Raises
     ------
     BadInputError
         If the file is no such PNG.
     """
-    try:
+    with _named(path, "need a greyscale PNG of 28x28 pixels"):
         return _read_png(Path(path))
+
+
+@contextmanager
+def _named(path: str | Path, remedy: str = "check the path") -> Iterator[None]:
+    """Make what goes wrong with a file a BadInputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror}): check the path.") from error
+    except csv.Error as error:
+        raise BadInputError(f"{path} is not a CSV file ({error}): {remedy}.") from error
     except ValueError as error:
-        raise BadInputError(f"{path} {error}: need a greyscale PNG of 28x28 pixels.") from error
-
-
-def _unreadable(path: Path, error: OSError) -> BadInputError:
-    return BadInputError(f"{path} cannot be read ({error.strerror}): check the path.")
+        raise BadInputError(f"{path} {error}: {remedy}.") from error
 
 
 def decompress(raw: bytes) -> bytes:
-    """Return what gzip packed, or the bytes as they are; a ValueError says what is damaged."""
-    if not raw.startswith(_GZIP_MAGIC):
+    """Return what gzip packed, or the bytes as they are where it did not.
+
+    Parameters
+    ----------
+    raw : bytes
+        The whole file.
+
+    Raises
+    ------
+    ValueError
+        If the gzip is damaged; it says how, for a sentence that begins with the file's name.
+    """
+    if not raw.startswith(b"\x1f\x8b"):  # how gzip begins
         return raw
     try:
         # A buffer that holds the largest file at once halves the time of `gzip.decompress`.
@@ -173,7 +180,32 @@ def decompress(raw: bytes) -> bytes:
 
 
 def parse_idx(contents: bytes) -> NDArray[np.uint8]:
-    """Return the array that an IDX file holds, or raise a ValueError that says what is wrong."""
+    """Return the array that an IDX file holds.
+
+    Parameters
+    ----------
+    contents : bytes
+        The whole file, decompressed.
+
+    Returns
+    -------
+    ndarray, uint8
+        In the shape that the header gives; writable.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file; it says why, for a sentence that begins with the file's name.
+
+    Notes
+    -----
+    Format: https://yann.lecun.com/exdb/mnist/
+
+    Examples
+    --------
+    >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+    array([7, 8, 9], dtype=uint8)
+    """
     # Two zero bytes, the type (8 is unsigned byte), the number of dimensions, then each of them
     # as a big-endian 32-bit integer.
     n_dims = contents[3] if len(contents) > 3 else 0
@@ -194,7 +226,7 @@ def parse_idx(contents: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(contents, np.uint8, offset=start).reshape(shape).copy()
 
 
-def _settle(path: Path, n_good: int, problems: list[str], on_bad: OnBad) -> None:
+def _check_problems(path: str | Path, n_good: int, problems: list[str], on_bad: OnBad) -> None:
     """Raise or warn about the bad images among those read."""
     if on_bad not in ("raise", "drop"):
         raise unknown("on_bad", on_bad, ("raise", "drop"))
@@ -209,12 +241,11 @@ def _settle(path: Path, n_good: int, problems: list[str], on_bad: OnBad) -> None
         warnings.warn(f"{path}: {bad} and left out.", stacklevel=3)
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _check_header(header: list[str]) -> None:
     if header != _HEADER:
-        found = ",".join(header)
-        raise BadInputError(
-            f"{path} begins with {found[:60]!r} ({len(header)} columns) instead of the header "
-            f"label,pixel1,…,pixel784 (785): begin with that."
+        raise ValueError(
+            f"begins with {','.join(header)[:60]!r} ({len(header)} columns) instead of the header "
+            "label,pixel1,…,pixel784 (785)"
         )
 
 
@@ -241,10 +272,8 @@ def _row_problem(row: list[str]) -> str:
 def _class_folders(path: Path) -> list[tuple[Path, int]]:
     numbers = {name.replace("/", "_"): i for i, name in enumerate(CLASS_NAMES)}
     numbers |= {str(i): i for i in range(N_CLASSES)}
-    try:
+    with _named(path):
         folders = [folder for folder in _visible(path) if folder.is_dir()]
-    except OSError as error:
-        raise _unreadable(path, error) from error
     if not folders:
         raise BadInputError(f"{path} has no sub-folders: make one a class, named {list(numbers)}.")
     for folder in folders:

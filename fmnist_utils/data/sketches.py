@@ -1,4 +1,4 @@
-"""Draw a stand-in for Fashion-MNIST: ten kinds of garment, for tests and for trying things."""
+"""A stand-in for Fashion-MNIST: ten kinds of garment, drawn, for tests and for trying things."""
 
 import functools
 import hashlib
@@ -15,13 +15,11 @@ from fmnist_utils.errors import BadInputError
 
 # Points (x, y) in pixels: x from the middle to the right, y from the top down.
 _Point = tuple[float, float]
-
-
 _Fill = Callable[[int, Sequence[_Point]], None]  # with a brightness; 0 cuts a hole
 
 
 def sketches(n: int, seed: int) -> Labelled:
-    """Draw a stand-in for Fashion-MNIST: ten kinds of garment, for tests and for trying things.
+    """Return drawings of ten kinds of garment, in the shapes and types of Fashion-MNIST.
 
     Parameters
     ----------
@@ -39,6 +37,18 @@ def sketches(n: int, seed: int) -> Labelled:
     ------
     BadInputError
         If `n` is not positive.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> images, labels = sketches(20, seed=0)
+    >>> images.shape, images.dtype
+    ((20, 28, 28), dtype('uint8'))
+    >>> np.bincount(labels).tolist()
+    [2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
     """
     if n < 1:
         raise BadInputError(f"Cannot draw {n} sketches: ask for at least 1.")
@@ -52,13 +62,30 @@ def sketches(n: int, seed: int) -> Labelled:
 
 
 def sketch_set(part: Literal["train", "test"]) -> Labelled:
-    """Return the drawings that stand for a data set: 6,000 to train on, 1,000 to test with."""
+    """Return the drawings that stand for a data set.
+
+    Parameters
+    ----------
+    part : {"train", "test"}
+        6,000 to train and to validate on, or 1,000 to test with.
+
+    Returns
+    -------
+    Labelled
+        The same each time.
+    """
     return sketches(6_000, seed=0) if part == "train" else sketches(1_000, seed=1)
 
 
 @functools.cache
 def sketch_hashes() -> tuple[str, ...]:
-    """Return the SHA-256 of the training images and of their labels, for the keys of runs."""
+    """Return the SHA-256 of the training images and of their labels, for the keys of runs.
+
+    Returns
+    -------
+    tuple of str
+        Two, of 64 hexadecimal digits.
+    """
     # What Pillow draws may change with its version, so the drawings themselves are hashed.
     return tuple(hashlib.sha256(array.tobytes()).hexdigest() for array in sketch_set("train"))
 
@@ -66,18 +93,12 @@ def sketch_hashes() -> tuple[str, ...]:
 def _sketch(label: int, jitter: list[float]) -> NDArray[np.uint8]:
     """Draw at four times the size and shrink, which smooths the edges."""
     *proportions, right, down, size = jitter
-    scale = 4 * (0.95 + 0.07 * size)
+    scale, middle, centre = 4 * (0.95 + 0.07 * size), 4 * (14 + right), 4 * (14 + down)
     image = Image.new("L", (112, 112))
     pen = ImageDraw.Draw(image)
 
     def fill(shade: int, outline: Sequence[_Point]) -> None:
-        pen.polygon(
-            [
-                (4 * (14 + right) + scale * x, 4 * (14 + down) + scale * (y - 14))
-                for x, y in outline
-            ],
-            fill=shade,
-        )
+        pen.polygon([(middle + scale * x, centre + scale * (y - 14)) for x, y in outline], shade)
 
     _GARMENTS[label](fill, *proportions)
     return np.asarray(image.reduce(4))

@@ -50,16 +50,34 @@ def load_training(dataset: str = "fashion_mnist", *, train_size: int = 55_000) -
     Raises
     ------
     BadInputError
-        For an unknown data set, or a size that it cannot be split into.
+        If the data set is unknown, or cannot be split into that size.
     FailureError
         If the files are neither found nor downloaded.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> loaded = load_training("sketches", train_size=300)
+    >>> len(loaded.train.labels), len(loaded.validation.labels)
+    (300, 1000)
     """
     check_train_size(dataset, train_size)
     return training_split(dataset, train_size)
 
 
 def check_train_size(dataset: str, train_size: int) -> None:
-    """Raise BadInputError unless `load_training` can give as many images of a data set."""
+    """Raise BadInputError unless `load_training` can give as many images of a data set.
+
+    Parameters
+    ----------
+    dataset : str
+        The name received.
+    train_size : int
+        How many images to train on.
+    """
     published.check_dataset(dataset)
     total, rest = _TOTAL[dataset], _TOTAL[dataset] - _VALIDATION[dataset]
     if train_size in (rest, total) or (dataset == "sketches" and train_size > total):
@@ -74,7 +92,23 @@ def check_train_size(dataset: str, train_size: int) -> None:
 
 
 def training_split(dataset: str, train_size: int) -> TrainingData:
-    """Return what `load_training` gives, of a data set and a size that were checked before."""
+    """Return what `load_training` gives, of a data set and a size that were checked before.
+
+    Parameters
+    ----------
+    dataset, train_size
+        As `check_train_size` lets pass.
+
+    Returns
+    -------
+    TrainingData
+        Each part in the published order.
+
+    Raises
+    ------
+    FailureError
+        If the files are neither found nor downloaded.
+    """
     given = _load(dataset, "train")
     if train_size == _TOTAL[dataset]:
         return TrainingData(given, Labelled(given.images[:0], given.labels[:0]))
@@ -87,36 +121,87 @@ def training_split(dataset: str, train_size: int) -> TrainingData:
 
 
 def load_test(dataset: str = "fashion_mnist") -> Labelled:
-    """Return the test images; errors as `load_training`.
+    """Return the test images.
+
+    Parameters
+    ----------
+    dataset : str
+        One of `DATASETS`.
 
     Returns
     -------
     Labelled
         The published 10,000 in their order; 1,000 of the sketches.
+
+    Raises
+    ------
+    BadInputError
+        If the data set is unknown.
+    FailureError
+        If the files are neither found nor downloaded.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> load_test("sketches").images.shape
+    (1000, 28, 28)
     """
-    published.check_dataset(dataset)
     return _load(dataset, "test")
 
 
 def load_published(dataset: str = "fashion_mnist") -> tuple[Labelled, Labelled]:
-    """Return the training and the test images as published; errors as `load_training`.
+    """Return the training images, those for validation among them, and the test images.
+
+    Parameters
+    ----------
+    dataset : str
+        One of `DATASETS`.
 
     Returns
     -------
     train, test : Labelled
         60,000 and 10,000 images, in the published order; 6,000 and 1,000 of the sketches.
+
+    Raises
+    ------
+    BadInputError
+        If the data set is unknown.
+    FailureError
+        If the files are neither found nor downloaded.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> train, test = load_published("sketches")
+    >>> len(train.labels), len(test.labels)
+    (6000, 1000)
     """
-    published.check_dataset(dataset)
     return _load(dataset, "train"), _load(dataset, "test")
 
 
 def hashes(dataset: str) -> dict[str, str]:
     """Return the SHA-256 of the decompressed training files, by name: part of each run's key.
 
+    Parameters
+    ----------
+    dataset : str
+        One of `DATASETS`; of the sketches, the hashes are those of the arrays.
+
+    Returns
+    -------
+    dict of str to str
+        Of the images and of the labels, 64 hexadecimal digits each.
+
     Raises
     ------
     BadInputError
-        For an unknown data set.
+        If the data set is unknown.
     """
     published.check_dataset(dataset)
     if dataset == "sketches":
@@ -125,7 +210,7 @@ def hashes(dataset: str) -> dict[str, str]:
 
 
 def split(data: Labelled, validation_size: int, *, seed: int = 0) -> tuple[Labelled, Labelled]:
-    """Split into two parts in which the classes have the same shares.
+    """Return two parts in which the classes have the same shares as in the whole.
 
     Parameters
     ----------
@@ -145,6 +230,17 @@ def split(data: Labelled, validation_size: int, *, seed: int = 0) -> tuple[Label
     ------
     BadInputError
         If a part or a class would be too small.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> from fmnist_utils.data import sketches
+    >>> rest, validation = split(sketches(100, seed=0), 20)
+    >>> np.bincount(rest.labels).tolist(), np.bincount(validation.labels).tolist()
+    ([8, 8, 8, 8, 8, 8, 8, 8, 8, 8], [2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
     """
     from sklearn.model_selection import train_test_split
 
@@ -160,14 +256,14 @@ def split(data: Labelled, validation_size: int, *, seed: int = 0) -> tuple[Label
     parts = train_test_split(
         np.arange(n), test_size=validation_size, stratify=data.labels, random_state=seed
     )
-    rest, validation = (np.sort(part) for part in parts)
-    return (
-        Labelled(data.images[rest], data.labels[rest]),
-        Labelled(data.images[validation], data.labels[validation]),
+    rest, validation = (
+        Labelled(data.images[indices], data.labels[indices]) for indices in map(np.sort, parts)
     )
+    return rest, validation
 
 
 def _load(dataset: str, part: Literal["train", "test"]) -> Labelled:
+    published.check_dataset(dataset)
     if dataset == "sketches":
         return sketch_set(part)
     return published.load(dataset, published.TRAIN if part == "train" else published.TEST)
