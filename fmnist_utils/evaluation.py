@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn.metrics
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
+
+_CLASSES = range(N_CLASSES)
 
 
 def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
@@ -17,35 +20,39 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
 
     Parameters
     ----------
-    labels : array_like of shape (n,)
-        True classes, integers 0 to 9.
+    labels : array_like of shape (n,), integer
+        True classes, 0 to 9.
     probabilities : array_like of shape (n, 10)
-        Of the classes; each row sums to one.
+        Of the classes; each row sums to 1.
 
     Returns
     -------
-    dict
-        ``accuracy``, ``f1_macro`` and ``log_loss`` (in nats).
+    dict of str to float
+        ``accuracy`` and ``f1_macro``, from 0 to 1, and ``log_loss``, in nats.
 
     Raises
     ------
     BadInputError
-        If there are no samples, the shapes do not fit, or a probability is not finite.
-    """
-    from sklearn.metrics import accuracy_score, f1_score, log_loss
+        If there are no samples, the shapes do not fit, a label is no class, or a probability is not
+        finite.
 
-    truth, probability = _check(labels, probabilities)
-    predicted = probability.argmax(axis=1)
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> found = metrics([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])
+    >>> found["accuracy"], round(found["f1_macro"], 4)
+    (0.75, 0.2333)
+    """
+    truth, predicted, probability = _check(labels, probabilities)
     # In float32 the rows sum to one within rounding only, of which scikit-learn warns.
-    exact = probability.astype(np.float64)
-    exact /= exact.sum(axis=1, keepdims=True)
-    classes = list(range(N_CLASSES))
+    exact = probability / probability.sum(axis=1, keepdims=True, dtype=np.float64)
     return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "f1_macro": float(
-            f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)
-        ),
-        "log_loss": float(log_loss(truth, exact, labels=classes)),
+        "accuracy": float(sklearn.metrics.accuracy_score(truth, predicted)),
+        "f1_macro": averages(labels, probabilities)["f1"].to_dict()["macro"],
+        "log_loss": float(sklearn.metrics.log_loss(truth, exact, labels=_CLASSES)),
     }
 
 
@@ -55,24 +62,25 @@ def class_report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     Parameters
     ----------
     labels, probabilities
-        As for `metrics`.
+        As for `metrics`, with its errors.
 
     Returns
     -------
     pandas.DataFrame
-        Indexed by class name; columns ``precision``, ``recall``, ``f1`` and ``support``. A class
-        that is never predicted has precision 0.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
+        Indexed by class name; columns ``precision``, ``recall`` and ``f1``, from 0 to 1, and
+        ``support``, the number of images. A class that is never predicted has precision 0.
 
-    truth, probability = _check(labels, probabilities)
-    columns = precision_recall_fscore_support(
-        truth, probability.argmax(axis=1), labels=list(range(N_CLASSES)), zero_division=0
-    )
-    return pd.DataFrame(
-        dict(zip(("precision", "recall", "f1", "support"), columns, strict=True)),
-        index=pd.Index(CLASS_NAMES, name="class"),
-    )
+    Notes
+    -----
+    Introduced in notebook 02.
+
+    Examples
+    --------
+    >>> report = class_report([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])
+    >>> report.loc["Trouser"].tolist()
+    [1.0, 0.5, 0.6666666666666666, 2.0]
+    """
+    return _report(labels, probabilities).loc[list(CLASS_NAMES)].rename_axis("class")
 
 
 def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
@@ -81,26 +89,41 @@ def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     Parameters
     ----------
     labels, probabilities
-        As for `metrics`.
+        As for `metrics`, with its errors.
 
     Returns
     -------
     pandas.DataFrame
         Rows ``macro`` (each class counts alike) and ``weighted`` (each image does).
+
+    Notes
+    -----
+    Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> averages([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])["precision"].tolist()
+    [0.25, 0.875]
     """
-    report = class_report(labels, probabilities)
-    support = report.pop("support").to_numpy()
-    weights = {"macro": np.ones(N_CLASSES), "weighted": support}
-    rows = {
-        name: np.average(report.to_numpy(), axis=0, weights=weight)
-        for name, weight in weights.items()
-    }
-    averaged = pd.DataFrame(rows, index=report.columns).T.rename_axis("average")
-    return averaged.assign(support=support.sum())
+    rows = {"macro avg": "macro", "weighted avg": "weighted"}
+    return _report(labels, probabilities).loc[list(rows)].rename(index=rows).rename_axis("average")
+
+
+def _report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+    truth, predicted, _ = _check(labels, probabilities)
+    report = sklearn.metrics.classification_report(
+        truth,
+        predicted,
+        labels=_CLASSES,
+        target_names=CLASS_NAMES,
+        output_dict=True,
+        zero_division=0,
+    )
+    return pd.DataFrame(report).T.rename(columns={"f1-score": "f1"}).astype({"support": int})
 
 
 def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -> float:
-    """Return the share of images whose class is among the k most probable.
+    """Return the share of images whose class is among the k most probable, from 0 to 1.
 
     Parameters
     ----------
@@ -112,12 +135,23 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -
     Raises
     ------
     BadInputError
-        If k is out of its range.
+        As for `metrics`, and if k is out of its range.
+
+    Notes
+    -----
+    Of equally probable classes the first counts, as in argmax, so that for k = 1 this is the
+    accuracy; scikit-learn's ``top_k_accuracy_score`` takes the last. Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> top_k_accuracy([0, 1], [[0.6, 0.4, *[0] * 8]] * 2, k=1)
+    0.5
+    >>> top_k_accuracy([0, 1], [[0.6, 0.4, *[0] * 8]] * 2, k=2)
+    1.0
     """
-    truth, probability = _check(labels, probabilities)
+    truth, _, probability = _check(labels, probabilities)
     if not 1 <= k <= N_CLASSES:
         raise BadInputError(f"k must lie between 1 and {N_CLASSES}; received {k!r}.")
-    # Stable, so that of equally probable classes the first counts, as in argmax.
     best = np.argsort(-probability, axis=1, kind="stable")[:, :k]
     return float((best == truth[:, np.newaxis]).any(axis=1).mean())
 
@@ -128,7 +162,7 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     Parameters
     ----------
     labels, probabilities
-        As for `metrics`.
+        As for `metrics`, with its errors.
     bins : int
         Of equal width, from 0 to 1; empty ones are left out.
 
@@ -137,22 +171,28 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     pandas.DataFrame
         Indexed by the bins' intervals; columns ``images``, ``confidence`` (mean probability of the
         answer) and ``accuracy``.
+
+    Notes
+    -----
+    The table behind a reliability diagram (Guo et al., arXiv 1706.04599). Introduced in notebook
+    05.
+
+    Examples
+    --------
+    >>> table = by_confidence([0, 0, 0], [[0.75, 0.25, *[0] * 8]] * 2 + [[0, 1, *[0] * 8]])
+    >>> table.values.tolist(), table.index[1]
+    ([[2.0, 0.75, 1.0], [1.0, 1.0, 0.0]], Interval(0.9, 1.0, closed='left'))
     """
-    truth, probability = _check(labels, probabilities)
-    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == truth
-    # The bin of each answer; 1 belongs to the last.
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    table = (
-        pd.DataFrame({"place": place, "confidence": confidence, "accuracy": right})
-        .groupby("place")
-        .agg(
-            images=("accuracy", "size"),
-            confidence=("confidence", "mean"),
-            accuracy=("accuracy", "mean"),
-        )
-    )
+    truth, predicted, probability = _check(labels, probabilities)
+    confidence = probability.max(axis=1)
     index = pd.IntervalIndex.from_breaks(np.linspace(0, 1, bins + 1), closed="left")
-    return table.set_index(index[table.index].rename("probability"))
+    # The bin of each answer; 1 belongs to the last.
+    in_bin = index[np.minimum((confidence * bins).astype(int), bins - 1)].rename("probability")
+    answers = pd.DataFrame({"confidence": confidence, "accuracy": predicted == truth})
+    grouped = answers.groupby(in_bin)
+    table = grouped.mean()
+    table.insert(0, "images", grouped.size())
+    return table
 
 
 def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
@@ -161,7 +201,7 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     Parameters
     ----------
     labels, probabilities
-        As for `metrics`.
+        As for `metrics`, with its errors.
 
     Returns
     -------
@@ -171,18 +211,23 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010).
+    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010). Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> curve = risk_coverage([0, 0], [[0.6, 0.4, *[0] * 8], [0.1, 0.9, *[0] * 8]])
+    >>> curve.values.tolist()
+    [[0.9, 0.5, 1.0], [0.6, 1.0, 0.5]]
     """
-    truth, probability = _check(labels, probabilities)
+    truth, predicted, probability = _check(labels, probabilities)
     confidence = probability.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    wrong = probability.argmax(axis=1)[order] != truth[order]
     given = np.arange(1, len(truth) + 1)
     return pd.DataFrame(
         {
             "confidence": confidence[order],
             "coverage": given / len(truth),
-            "risk": np.cumsum(wrong) / given,
+            "risk": np.cumsum((predicted != truth)[order]) / given,
         }
     )
 
@@ -190,14 +235,14 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 def compare(
     labels: ArrayLike, first: ArrayLike, second: ArrayLike, *, seed: int = 0
 ) -> dict[str, Any]:
-    """Compare two classifiers on the same images.
+    """Return how two classifiers compare on the same images.
 
     Parameters
     ----------
-    labels : array_like of shape (n,)
-        True classes.
+    labels : array_like of shape (n,), integer
+        True classes, 0 to 9.
     first, second : array_like of shape (n, 10)
-        Their probabilities.
+        The probabilities that each gives.
     seed : int
         Of the bootstrap.
 
@@ -208,10 +253,25 @@ def compare(
         (accuracy of the second less that of the first), ``ci95`` (of the difference, by 2,000
         paired bootstrap draws of images, percentiles) and ``p_value`` (McNemar's exact test: how
         often as lopsided a split of those images would come from fair coins).
+
+    Raises
+    ------
+    BadInputError
+        As for `metrics`.
+
+    Notes
+    -----
+    McNemar, Psychometrika 12 (1947). Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> found = compare([0] * 8, np.eye(10)[[0, 1] * 4], np.eye(10)[[0] * 8])
+    >>> found["only_first"], found["only_second"], found["difference"], found["p_value"]
+    (0, 4, 0.5, 0.125)
     """
-    truth, one = _check(labels, first)
-    _, two = _check(labels, second)
-    right_one, right_two = (p.argmax(axis=1) == truth for p in (one, two))
+    truth, one, _ = _check(labels, first)
+    _, two, _ = _check(labels, second)
+    right_one, right_two = one == truth, two == truth
     only_first = int((right_one & ~right_two).sum())
     only_second = int((right_two & ~right_one).sum())
     differing = only_first + only_second
@@ -239,9 +299,9 @@ def mcnemar_sample_size(
     only_first, only_second : float
         Share of all images that one alone gets right; they must differ.
     power : float
-        Chance of a significant outcome.
+        Chance of a significant outcome, between 0 and 1.
     level : float
-        Of significance, two-sided.
+        Of significance, two-sided, between 0 and 1.
 
     Raises
     ------
@@ -250,7 +310,12 @@ def mcnemar_sample_size(
 
     Notes
     -----
-    Formula of Connor, Biometrics 43 (1987).
+    Formula of Connor, Biometrics 43 (1987). Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> mcnemar_sample_size(0.02, 0.03)
+    3923
     """
     differing, gap = only_first + only_second, abs(only_second - only_first)
     if min(only_first, only_second) < 0 or differing > 1 or gap == 0:
@@ -273,19 +338,46 @@ def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
 
     Returns
     -------
-    ndarray of shape (k, k)
-        Symmetric, with ones on the diagonal.
+    ndarray of shape (k, k), float64
+        From 0 to 1; symmetric, with ones on the diagonal.
+
+    Notes
+    -----
+    Introduced in notebook 05.
+
+    Examples
+    --------
+    >>> agreement([np.eye(10)[[0, 1]], np.eye(10)[[0, 2]]]).tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
     """
     classes = np.stack([np.asarray(probability).argmax(axis=1) for probability in answers])
     return np.asarray((classes[:, np.newaxis] == classes).mean(axis=2))
 
 
 def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
-    """Return the counts of true classes (rows) by predicted classes (columns), 10 by 10."""
-    from sklearn.metrics import confusion_matrix
+    """Return the confusion matrix: how many images of each class are taken for each.
 
-    truth, probability = _check(labels, probabilities)
-    counts = confusion_matrix(truth, probability.argmax(axis=1), labels=list(range(N_CLASSES)))
+    Parameters
+    ----------
+    labels, probabilities
+        As for `metrics`, with its errors.
+
+    Returns
+    -------
+    pandas.DataFrame
+        10 by 10 counts, true classes in rows and predicted ones in columns, both by name.
+
+    Notes
+    -----
+    Introduced in notebook 01.
+
+    Examples
+    --------
+    >>> confusion([6, 6, 6], np.eye(10)[[6, 0, 0]]).loc["Shirt", "T-shirt/top"]
+    np.int64(2)
+    """
+    truth, predicted, _ = _check(labels, probabilities)
+    counts = sklearn.metrics.confusion_matrix(truth, predicted, labels=_CLASSES)
     return pd.DataFrame(
         counts,
         index=pd.Index(CLASS_NAMES, name="true"),
@@ -297,7 +389,7 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
     """Return the Wilson score interval of an accuracy measured on ``n`` images.
 
     It says where the accuracy on endlessly many such images may lie; another draw of as many images
-    strays further. See Brown, Cai and DasGupta, Statistical Science 16 (2001), for why Wilson's.
+    strays further.
 
     Parameters
     ----------
@@ -306,10 +398,26 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
     confidence : float
         Between 0 and 1.
 
+    Returns
+    -------
+    low, high : float
+        From 0 to 1.
+
     Raises
     ------
     BadInputError
         If ``n`` is 0 or ``correct`` not between 0 and ``n``.
+
+    Notes
+    -----
+    For why Wilson's, see Brown, Cai and DasGupta, Statistical Science 16 (2001). Introduced in
+    notebook 01.
+
+    Examples
+    --------
+    >>> low, high = accuracy_interval(93, 100)
+    >>> round(low, 3), round(high, 3)
+    (0.863, 0.966)
     """
     if not 0 <= correct <= n or n == 0:
         raise BadInputError(f"{correct} right answers of {n} is no accuracy: need 0 <= k <= n > 0.")
@@ -319,7 +427,8 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
 
 def _check(
     labels: ArrayLike, probabilities: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return labels, predicted classes and probabilities, or raise BadInputError."""
     truth, probability = np.asarray(labels), np.asarray(probabilities)
     if truth.ndim != 1 or len(truth) == 0 or probability.shape != (len(truth), N_CLASSES):
         raise BadInputError(
@@ -333,4 +442,4 @@ def _check(
         )
     if not np.isfinite(probability).all():
         raise BadInputError("Probabilities must be finite; received NaN or infinity.")
-    return truth, probability
+    return truth, probability.argmax(axis=1), probability

@@ -10,10 +10,12 @@ from fmnist_utils.errors import BadInputError
 
 
 @st.composite
-def predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+def predictions(draw: st.DrawFn, *, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
     n = draw(st.integers(1, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    return rng.integers(0, 10, n), rng.dirichlet(np.ones(10), n).astype(np.float32)
+    weights = rng.integers(1, 4, (n, 10)) if ties else rng.dirichlet(np.ones(10), n)
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    return rng.integers(0, 10, n), probabilities.astype(np.float32)
 
 
 @given(predictions())
@@ -104,6 +106,17 @@ def test_averages_agree_with_scikit_learn(sample: tuple[np.ndarray, np.ndarray])
         assert averaged.loc[name, "support"] == len(labels)
 
 
+@given(predictions())
+def test_the_report_is_scikit_learns(sample: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = sample
+    report = evaluation.class_report(labels, probabilities)
+    expected = reference.precision_recall_fscore_support(
+        labels, probabilities.argmax(1), labels=range(10), zero_division=0
+    )
+    np.testing.assert_array_equal(report.to_numpy().T, expected)
+    assert report["support"].dtype == int
+
+
 @given(predictions(), st.integers(1, 9))
 def test_top_k_accuracy_agrees_with_scikit_learn(
     sample: tuple[np.ndarray, np.ndarray], k: int
@@ -115,6 +128,18 @@ def test_top_k_accuracy_agrees_with_scikit_learn(
     assert evaluation.top_k_accuracy(labels, probabilities, k=10) == 1
     assert evaluation.top_k_accuracy(labels, probabilities, k=1) == pytest.approx(
         evaluation.metrics(labels, probabilities)["accuracy"]
+    )
+
+
+@given(predictions(ties=True), st.integers(1, 10))
+def test_ties_of_probability_are_broken_as_by_argmax(
+    sample: tuple[np.ndarray, np.ndarray], k: int
+) -> None:
+    labels, probabilities = sample
+    # A little more for the earlier classes leaves no ties.
+    untied = probabilities - 1e-6 * np.arange(10)
+    assert evaluation.top_k_accuracy(labels, probabilities, k=k) == pytest.approx(
+        reference.top_k_accuracy_score(labels, untied, k=k, labels=range(10)) if k < 10 else 1
     )
 
 
