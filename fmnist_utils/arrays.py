@@ -8,7 +8,7 @@ from fmnist_utils.errors import BadInputError
 
 
 def check_images(images: ArrayLike, *, shape: tuple[int, int] | None = None) -> NDArray[np.generic]:
-    """Return images as an array, or raise BadInputError.
+    """Return images as an array.
 
     Parameters
     ----------
@@ -16,6 +16,16 @@ def check_images(images: ArrayLike, *, shape: tuple[int, int] | None = None) -> 
         At least one.
     shape : tuple of int, optional
         Height and width that they must have, `classes.IMAGE_SHAPE` for instance.
+
+    Returns
+    -------
+    ndarray of shape (n, height, width)
+        Of the type that they have.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images, or their shape is another.
 
     Examples
     --------
@@ -32,12 +42,22 @@ def check_images(images: ArrayLike, *, shape: tuple[int, int] | None = None) -> 
 
 
 def check_pixels(images: ArrayLike) -> NDArray[np.uint8]:
-    """Return images of 28x28 pixels as an array of uint8, or raise BadInputError.
+    """Return images of 28x28 pixels as an array of uint8.
 
     Parameters
     ----------
     images : array_like of shape (n, 28, 28), uint8
         0 is background.
+
+    Returns
+    -------
+    ndarray of shape (n, 28, 28), uint8
+        0 to 255.
+
+    Raises
+    ------
+    BadInputError
+        If there are no images, or their shape or type is another.
     """
     array = check_images(images, shape=IMAGE_SHAPE)
     if array.dtype != np.uint8:
@@ -53,6 +73,15 @@ def scale_maps(maps: ArrayLike) -> NDArray[np.float32]:
     maps : array_like of shape (n, height, width)
         Signed, as `explain.integrated_gradients` gives them.
 
+    Returns
+    -------
+    ndarray of shape (n, height, width), float32
+        0 to 1; zeros for a map with nothing above 0.
+
+    Notes
+    -----
+    Introduced in notebook 09.
+
     Examples
     --------
     >>> scale_maps([[[-1, 2, 4]]]).tolist()
@@ -64,15 +93,22 @@ def scale_maps(maps: ArrayLike) -> NDArray[np.float32]:
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities that sum to 1 in each row.
-
-    Written out, since SciPy, whose function gives the same, weighs more than all else that an
-    answer to a photo needs besides OpenCV.
+    """Return the softmax of each row: the probabilities that logits stand for.
 
     Parameters
     ----------
     logits : ndarray of shape (n, classes), float32
         Of any size.
+
+    Returns
+    -------
+    ndarray of shape (n, classes), float32
+        0 to 1; each row sums to 1.
+
+    Notes
+    -----
+    Written out, since SciPy, whose ``softmax`` gives the same, weighs more than all else that an
+    answer to a photo needs besides OpenCV.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Probabilities that keep what they promise."""
+"""Temperature scaling: probabilities that tell how often an answer is right."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,14 +9,14 @@ from fmnist_utils.errors import BadInputError
 
 
 def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Return the number by which to divide logits so that their softmax is calibrated best.
+    """Return the temperature: what to divide logits by so that their softmax is best calibrated.
 
     Parameters
     ----------
     logits : array_like of shape (n, classes)
-        Of images that the model was not trained on.
+        Of images that the model was not trained on; log-probabilities will do.
     labels : array_like of shape (n,), integer
-        Their classes.
+        Their classes, 0 to `classes` - 1.
 
     Returns
     -------
@@ -32,6 +32,12 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Notes
     -----
     Guo et al., arXiv 1706.04599.
+
+    Examples
+    --------
+    >>> even = np.array([[5, 0], [5, 0], [5, 0], [0, 5]])  # sure, and right in 3 of 4 cases
+    >>> round(temperature(even, [0, 0, 1, 1]), 2)
+    4.55
     """
     scores, classes = np.asarray(logits, np.float64), np.asarray(labels)
     if scores.ndim != 2 or classes.shape != scores.shape[:1] or len(classes) == 0:

@@ -47,7 +47,13 @@ def runs_dir() -> Path:
 
 
 def series_dir(profile: str) -> Path:
-    """Return the folder for the notebooks that were executed with a profile."""
+    """Return the folder for the notebooks that were executed with a profile.
+
+    Parameters
+    ----------
+    profile : {"smoke", "quick", "full"}
+        Its name, which becomes the folder's.
+    """
     return runs_dir() / "series" / profile
 
 
@@ -56,6 +62,11 @@ def figures_dir(profile: str) -> Path:
 
     ``FMNIST_FIGURES_DIR`` (set by ``fmnist run``), or one for each profile in the runs folder;
     never the committed one, see `published_figures_dir`.
+
+    Parameters
+    ----------
+    profile : {"smoke", "quick", "full"}
+        As for `series_dir`.
     """
     return _from_environment("FMNIST_FIGURES_DIR") or series_dir(profile) / "figures"
 
@@ -66,7 +77,17 @@ def published_figures_dir() -> Path:
 
 
 def published_results() -> Path:
-    """Return the committed ``results.json``; in an installed wheel, the copy it carries."""
+    """Return the committed ``results.json``; in an installed wheel, the copy it carries.
+
+    Notes
+    -----
+    Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> published_results().name
+    'results.json'
+    """
     carried = _PACKAGE / "results.json"
     return carried if carried.exists() else published_figures_dir() / "results.json"
 

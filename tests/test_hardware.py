@@ -16,13 +16,13 @@ flags\t\t: fpu sse avx512f {flag}
 def test_bfloat16_is_read_off_the_flags(
     monkeypatch: pytest.MonkeyPatch, flag: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda _: CPUINFO.format(flag=flag))
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: CPUINFO.format(flag=flag))
     assert hardware.has_amx_bf16() is expected
     assert hardware.processor() == "Some Processor @ 2.00GHz"
 
 
 def test_where_there_is_no_cpuinfo_float32_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_: Path) -> str:
+    def missing(*_: object, **__: object) -> str:
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", missing)
