@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files so that they are there whole or not at all."""
 
 import os
 from collections.abc import Iterator
@@ -10,12 +10,28 @@ from fmnist_utils.errors import FailureError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path to write to, and put it in the place of another once it is complete.
+    """Give a path to write to, and move what was written to ``path`` if no error occurs.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or to replace; missing folders are made.
 
     Raises
     ------
     FailureError
         If it cannot be written; the file at ``path`` is then as it was.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fmnist_utils.files import atomic_write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "note.txt") as unfinished:
+    ...         _ = unfinished.write_text("whole", encoding="utf-8")
+    ...     (Path(folder) / "note.txt").read_text(encoding="utf-8")
+    'whole'
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:

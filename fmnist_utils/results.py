@@ -36,7 +36,7 @@ class Study:
     dataset, split : str
         Such as ``"fashion_mnist"`` and ``"validation"``.
     profile : {"smoke", "quick", "full"}
-        What it was measured with.
+        How much was computed.
     variant : str, optional
         What else differs, such as ``"tta"``.
     """
@@ -119,7 +119,7 @@ def record(
 ) -> None:
     """Add one seed's metrics to a ``results.json``; a row grows seed by seed.
 
-    The sketches stand in for data and are no result: it is said that they are not recorded.
+    Of the dataset ``sketches``, which stands in for data, nothing is recorded, and a line says so.
 
     Parameters
     ----------
@@ -185,13 +185,13 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     Parameters
     ----------
     values : sequence of float
-        One a seed.
+        At least one, each of one seed.
 
     Returns
     -------
     dict
         ``std`` with n - 1 in the denominator; ``ci95``, Student's t interval of the mean, as
-        ``[low, high]``. Both are None for a single seed, which says nothing about spread.
+        ``[low, high]``. Both are None for a single value, which says nothing about spread.
 
     Notes
     -----
@@ -219,8 +219,10 @@ def leaderboard(rows: Iterable[Row], *, split: str = "test", profile: str = "ful
     ----------
     rows : iterable of dict
         From `read`.
-    split, profile : str
-        Which results to show.
+    split : {"test", "validation"}
+        The images that were measured on.
+    profile : {"smoke", "quick", "full"}
+        How much was computed.
 
     Returns
     -------

@@ -21,7 +21,7 @@ from fmnist_utils.plots.style import COLOURS, MARKERS, STYLES
 def learning_curves(
     histories: Mapping[str, pd.DataFrame], *, measure: str = "accuracy", ax: Axes | None = None
 ) -> Axes:
-    """Draw training (dashed) and validation (solid) curves over the epochs, a colour a history.
+    """Draw training (dashed) and validation (solid) curves over the epochs, one colour for each history.
 
     Parameters
     ----------
@@ -72,14 +72,14 @@ def lines(
     log_x: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one line a series, each with its own dash, marker and colour.
+    """Draw one line for each series, with its own dash, marker and colour.
 
     Parameters
     ----------
     series : mapping of str to pandas.Series
         By the name for the legend; the index is x, the values are y.
     xlabel, ylabel, title : str
-        Texts of the figure, with units.
+        Texts in the figure, with units.
     log_x : bool
         Whether x is on a logarithmic axis.
     ax : Axes, optional
@@ -119,7 +119,7 @@ def intervals(
     reference: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw values as dots with their intervals, a line a value, the first at the top.
+    """Draw values as dots with their intervals, one below the other.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def intervals(
         Of one index, whose entries are written beside the lines; an interval that is NaN is left
         out.
     xlabel, title : str
-        Texts of the figure, with units.
+        Texts in the figure, with units.
     reference : float, optional
         Where to draw a vertical line.
     ax : Axes, optional
@@ -296,7 +296,7 @@ def class_counts(
     counts : mapping of str to array_like of shape (10,)
         By the split's name.
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     ax : Axes, optional
         Where to draw.
 
@@ -335,7 +335,7 @@ def probability_bars(
     image : ndarray of shape (28, 28), uint8
         0 is background.
     probabilities : array_like of shape (10,)
-        Of the classes.
+        Of each class, from 0 to 1.
     truth : int
         The true class.
     axes : sequence of two Axes
@@ -380,7 +380,7 @@ def projection(
     names: Sequence[str] = CLASS_NAMES,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw points in the plane, a colour and marker a class, with the names at the class centres.
+    """Draw points in the plane, with one colour and marker and one name for each class.
 
     Parameters
     ----------
@@ -391,7 +391,7 @@ def projection(
     title : str
         Which projection of what.
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     ax : Axes, optional
         Where to draw.
 

@@ -29,13 +29,13 @@ def image_grid(
     images : array_like of shape (n, height, width)
         0 is background.
     titles : sequence of str, optional
-        One an image, of one line or more.
+        Title of each image, of one line or more.
     columns : int
-        Images a row.
+        Images in a row.
     size : float
         Width of an image in inches.
     title : str, optional
-        Of the whole figure.
+        Title of the whole figure.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def gallery(
     labels : array_like of shape (n,)
         True classes.
     probabilities : array_like of shape (n, 10)
-        Of the classes.
+        Of each class, from 0 to 1.
     columns : int
-        Images a row.
+        Images in a row.
     title : str, optional
-        Of the whole figure.
+        Title of the whole figure.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def overlays(
     captions: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw images, a row each, and beside them maps, darker where higher, in the image's outline.
+    """Draw images, one in each row, and beside them maps, darker where higher, in the image's outline.
 
     Parameters
     ----------
@@ -141,9 +141,9 @@ def overlays(
     maps : mapping of str to array_like of shape (n, height, width)
         By the name to write above; from 0 to 1.
     captions : sequence of str
-        One an image, to write beside the row.
+        Text beside each row.
     title : str
-        Of the whole figure.
+        Title of the whole figure.
 
     Raises
     ------
@@ -200,7 +200,7 @@ def photo_steps(
     reasons : array_like of shape (28, 28)
         From 0 to 1.
     title : str, optional
-        Of the whole figure.
+        Title of the whole figure.
 
     Notes
     -----
@@ -273,7 +273,7 @@ def class_grid(
     names: Sequence[str] = CLASS_NAMES,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the first images of each class, a row a class, with the class names beside the rows.
+    """Draw the first images of each class in a row, with its name beside the row.
 
     Parameters
     ----------
@@ -282,9 +282,9 @@ def class_grid(
     labels : array_like of shape (n,)
         Classes, as indices into `names`.
     columns : int
-        Images a class; the row of a class that has fewer ends in white cells.
+        Images of each class; the row of a class that has fewer ends in white cells.
     names : sequence of str
-        Of the classes.
+        Names of the classes.
     ax : Axes, optional
         Where to draw.
 
@@ -337,7 +337,7 @@ def confusion_gallery(
     labels : array_like of shape (n,)
         True classes.
     probabilities : array_like of shape (n, 10)
-        Of the classes.
+        Of each class, from 0 to 1.
     title : str
         What was measured.
     ax : Axes, optional

@@ -1,4 +1,4 @@
-"""What all figures have in common: colours, dashes and markers, and how they are written."""
+"""What all figures have in common: colours, dashes and markers, and how files are written."""
 
 from pathlib import Path
 
@@ -25,6 +25,11 @@ def save_figure(figure: Figure, path: Path) -> None:
         What to write.
     path : Path
         Ends in ``.png`` or ``.svg``; missing folders are made.
+
+    Raises
+    ------
+    FailureError
+        If the file cannot be written.
     """
     # No date, version or random name inside: the same picture is the same file.
     kind = path.suffix.removeprefix(".")

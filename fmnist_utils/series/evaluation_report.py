@@ -79,7 +79,7 @@ def read_predictions(path: Path, n: int) -> NDArray[np.float64]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise BadInputError unless a report can go there: nothing yet, or an earlier report."""
+    """Raise BadInputError unless a folder is missing, empty, or holds an earlier report."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.is_file() or (names and not {_PAGE} <= names <= _WRITTEN):
         raise BadInputError(f"{folder} holds something else: name a new or an empty folder.")
@@ -93,7 +93,7 @@ def write(
     Parameters
     ----------
     title : str
-        What the predictions are of.
+        Heading of the page and of the confusion matrix.
     test : data.Labelled
         The images and their true classes.
     probabilities : ndarray of shape (n, 10)

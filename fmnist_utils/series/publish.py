@@ -22,7 +22,7 @@ _EXTRAS = {"11_deployment": "course,serve,export"}
 
 
 def publish(names: list[str], output: Path) -> None:
-    """Take the outputs, figures and results of executed notebooks into the checkout.
+    """Copy the outputs, figures and results of executed notebooks into the checkout.
 
     Parameters
     ----------

@@ -78,15 +78,15 @@ def run(
     Parameters
     ----------
     numbers : sequence of str
-        Which notebooks; all if empty.
+        Which notebooks, such as ``["1", "03"]``; all if empty.
     profile : {"smoke", "quick", "full"}
         How much to compute.
     seed : int
         Passed to every notebook.
     parameters : mapping of str to str, optional
-        More parameters by name; the texts are read as the kinds of the notebooks' own values.
+        More parameters by name; each text is converted to the type of the notebook's default.
     output : Path, optional
-        Where to; the profile's folder among the runs if not given.
+        Folder to write to; `paths.series_dir` of the profile if not given.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def run(
 
 
 def _checked_parameters(path: Path, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return the given parameters as the kinds that the notebook's own defaults have."""
+    """Return the given parameters, converted to the types of the notebook's own defaults."""
     own = papermill.inspect_notebook(str(path))
     for name in given:
         if name not in own:

@@ -1,4 +1,4 @@
-"""Read the test set: once, at the last epoch, with a recipe that is fixed; never to choose."""
+"""Measure on the test set: at the last epoch, with a recipe that is fixed, never to choose."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def read_test(
     ensemble: bool = False,
     publish: bool = False,
 ) -> None:
-    """Train or load a recipe for each seed, read the test set with it and record what comes out.
+    """Train or load a recipe for each seed, measure it on the test set and record the results.
 
     Parameters
     ----------
@@ -41,10 +41,16 @@ def read_test(
         Record test-time augmentation as well, as variant ``tta``.
     ensemble : bool
         Record the mean of all seeds' probabilities as well, under seed 0, as variant
-        ``ensemble`` (and ``ensemble_tta``). What is published so keeps each seed's predictions in
-        ``figures/predictions``, and a seed that is there already is not trained again.
+        ``ensemble`` (and ``ensemble_tta``). Where the ensemble is published, each seed's
+        predictions are kept in ``figures/predictions``, and a seed whose predictions are there
+        already is not trained again.
     publish : bool
         Record into the committed results instead of the runs folder.
+
+    Raises
+    ------
+    FailureError
+        If the images are missing, or results cannot be written.
     """
     test = data.load_test(recipe.dataset)
     kinds = {None: "plain", "tta": "tta"} if tta else {None: "plain"}
@@ -70,7 +76,7 @@ def read_test(
 
 @dataclass(frozen=True)
 class _Reading:
-    """One way to read the test set, and whether what it gives is published."""
+    """One way to measure on the test set, and whether the results are published."""
 
     name: str
     recipe: Recipe
@@ -84,7 +90,7 @@ class _Reading:
         seed: int,
         read: Sequence["_Predictions"],
     ) -> None:
-        """Print one reading and add it to the results."""
+        """Print one measurement and add it to the results."""
         metrics = evaluation.metrics(labels, probabilities)
         right = round(metrics["accuracy"] * len(labels))
         low, high = evaluation.accuracy_interval(right, len(labels))
