@@ -8,30 +8,26 @@ The loop is our own, not `keras.Model.fit`: it needs the loss of each image, to 
 epoch shows.
 """
 
-import json
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist_utils import augment, data, hardware, models
+from fmnist_utils import augment, checkpoints, data, hardware, models
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Augmentation, Recipe
 
 HARDEST = 0.7  # of what `select` shows; the others are drawn from the rest
-CHECKPOINT_PATTERN = "epoch-*.weights.h5"
 NO_AUGMENTATION = Augmentation()
 _MEASURED = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -100,9 +96,9 @@ def train(
             "choose another schedule, or a smaller train_size."
         )
     model = compiled_model(recipe, n_images=len(labelled.images))
-    state = _State(difficulty=np.full(len(labelled.images), np.inf, np.float32))
+    state = checkpoints.State(difficulty=np.full(len(labelled.images), np.inf, np.float32))
     if checkpoint_dir is not None:
-        _restore(checkpoint_dir, model, state)
+        checkpoints.restore(checkpoint_dir, model, state)
         if verbose and state.rows:
             print(f"Going on after epoch {len(state.rows)} of {recipe.epochs}.")
     step = train_step_fn(model)
@@ -123,7 +119,7 @@ def train(
                 row |= _validate(model, validation)
         state.rows.append(row | {"seconds": seconds})
         if checkpoint_dir is not None:
-            _save(checkpoint_dir, model, state)
+            checkpoints.save(checkpoint_dir, model, state)
         if verbose:
             print(_line(state.rows[-1], recipe.epochs), flush=True)
     model.optimizer.finalize_variable_values(model.trainable_variables)
@@ -471,70 +467,3 @@ def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int
         if waited == patience:
             waited, plateaus = 0, plateaus + 1
     return plateaus
-
-
-# --- The state between two epochs -----------------------------------------------------------------
-
-
-@dataclass
-class _State:
-    """What goes from one epoch to the next beside the weights.
-
-    Parameters
-    ----------
-    difficulty : ndarray of shape (n,), float32
-        Running average of each image's loss, infinite before it was first seen.
-    rows : list of dict
-        Of the history.
-    """
-
-    difficulty: NDArray[np.float32]
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-def _save(folder: Path, model: keras.Model, state: _State) -> None:
-    """Write the state into a file of its own, put under its name when complete.
-
-    Keras's BackupAndRestore writes weights and epoch into two files, in place: a process killed
-    between or during the two leaves a state that cannot be loaded, or one that repeats an epoch.
-    Here everything is in one file, and a rename cannot be interrupted.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    older = list(folder.glob(CHECKPOINT_PATTERN))
-    unfinished = folder / "unfinished.weights.h5"
-    model.save_weights(unfinished)
-    with h5py.File(unfinished, "a") as file:
-        file["difficulty"] = state.difficulty
-        for number, variable in enumerate(_random_states(model)):
-            file[f"random_state/{number}"] = variable.numpy()
-        file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
-    unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
-    for path in older:
-        path.unlink()
-
-
-def _restore(folder: Path, model: keras.Model, state: _State) -> None:
-    """Load the newest state of a folder, if there is any, into model and state."""
-    model.optimizer.build(model.trainable_variables)
-    for path in sorted(folder.glob(CHECKPOINT_PATTERN), reverse=True):
-        try:
-            with h5py.File(path) as file:
-                difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
-                states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
-                model.load_weights(path)
-        except (OSError, KeyError, ValueError, UserWarning) as error:
-            if isinstance(error, OSError) and error.errno:  # the system's, not the content's
-                raise FailureError(f"Cannot read {path} ({error}): try again.") from error
-            print(f"Saved state {path.name} is damaged ({error}) and passed over.")
-            continue
-        for variable, value in zip(_random_states(model), states, strict=True):
-            variable.assign(value)
-        state.difficulty, state.rows = difficulty, rows
-        return
-
-
-def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """Return where the dropout layers' random numbers stand, which are no weights to Keras."""
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]

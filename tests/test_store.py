@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_utils import data, recipes, store, training
+from fmnist_utils import checkpoints, data, recipes, store, training
 from fmnist_utils.errors import FailureError
 from fmnist_utils.recipes import Recipe
 
@@ -88,15 +88,15 @@ def test_full_disk_leaves_no_run(runs: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_interrupt_is_kept_and_told(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = training._save
+    original = checkpoints.save
 
-    def interrupt(folder: Path, model: keras.Model, state: training._State) -> None:
+    def interrupt(folder: Path, model: keras.Model, state: checkpoints.State) -> None:
         original(folder, model, state)
         if len(state.rows) == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_save", interrupt)
+        patch.setattr(checkpoints, "save", interrupt)
         store.get_or_train(RECIPE)
     assert _visible(runs) == []
     assert "run it again to go on" in capsys.readouterr().out

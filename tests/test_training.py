@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from fmnist_utils import data, recipes, training
+from fmnist_utils import checkpoints, data, recipes, training
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.recipes import Augmentation, Recipe
 
@@ -143,14 +143,14 @@ class _Interrupt(Exception):
 
 
 def _interrupt_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
-    original = training._save
+    original = checkpoints.save
 
-    def stop(folder: Path, model: keras.Model, state: training._State) -> None:
+    def stop(folder: Path, model: keras.Model, state: checkpoints.State) -> None:
         original(folder, model, state)
         if len(state.rows) == epochs:
             raise _Interrupt
 
-    monkeypatch.setattr(training, "_save", stop)
+    monkeypatch.setattr(checkpoints, "save", stop)
 
 
 @pytest.mark.parametrize(
