@@ -21,7 +21,7 @@ from fmnist_utils.plots.style import COLOURS, MARKERS, STYLES
 def learning_curves(
     histories: Mapping[str, pd.DataFrame], *, measure: str = "accuracy", ax: Axes | None = None
 ) -> Axes:
-    """Draw training (dashed) and validation (solid) curves over the epochs, one colour for each history.
+    """Draw training (dashed) and validation (solid) curves by epoch, one colour for each history.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ def overlays(
     captions: Sequence[str],
     title: str,
 ) -> Figure:
-    """Draw images, one in each row, and beside them maps, darker where higher, in the image's outline.
+    """Draw one image in each row and beside it maps, darker where higher, in the image's outline.
 
     Parameters
     ----------
