@@ -6,17 +6,11 @@ A recipe is checked once, when it is made; whoever receives one need not look ag
 import json
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, PlainSerializer, model_validator
 
+from fmnist_utils.checked import Checked
 from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
 
@@ -30,34 +24,7 @@ Blocks = Annotated[tuple[Widths, ...], Field(strict=False, min_length=1, max_len
 Degrees = Annotated[float, PlainSerializer(lambda x: int(x) if x.is_integer() else x)]
 
 
-class _Part(BaseModel):
-    """A frozen set of typed fields whose every mistake is a BadInputError."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-    if not TYPE_CHECKING:  # type checkers see the fields
-
-        def __init__(self, **fields: Any) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                raise _bad_input(type(self), error) from error
-
-
-def _bad_input(kind: type[BaseModel], error: ValidationError) -> BadInputError:
-    """Return the first mistake as one sentence."""
-    first = error.errors()[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, BadInputError):  # of a part, or of fields that do not go together
-        return cause
-    name = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        return unknown(f"field of {kind.__name__}", name, kind.model_fields)
-    received = "" if first["type"] == "missing" else f"; received {first['input']!r}"
-    return BadInputError(f"{kind.__name__}, {name}: {first['msg']}{received}.")
-
-
-class Augmentation(_Part):
+class Augmentation(Checked):
     """What `fmnist_utils.augment` does at random to each training image.
 
     Parameters
@@ -76,6 +43,15 @@ class Augmentation(_Part):
     erase : int
         Side of the square, in pixels, that is set to background; its centre lies anywhere in
         the image, so part of it may lie outside (Cutout; DeVries and Taylor, arXiv 1708.04552).
+
+    Examples
+    --------
+    >>> Augmentation(shift=2, flip="random").erase
+    0
+
+    Notes
+    -----
+    Introduced in notebook 04.
     """
 
     shift: Annotated[int, Field(ge=0, le=28)] = 0
@@ -85,7 +61,7 @@ class Augmentation(_Part):
     erase: Annotated[int, Field(ge=0, le=28)] = 0
 
 
-class DenseOptions(_Part):
+class DenseOptions(Checked):
     """What a fully connected network is made of.
 
     Parameters
@@ -100,7 +76,7 @@ class DenseOptions(_Part):
     dropout: Share = 0.0
 
 
-class CNNOptions(_Part):
+class CNNOptions(Checked):
     """What a plain convolutional network is made of; the defaults are the classic of this field.
 
     Parameters
@@ -125,7 +101,7 @@ class CNNOptions(_Part):
     l2: Annotated[float, Field(ge=0)] = 0.0
 
 
-class ResidualOptions(_Part):
+class ResidualOptions(Checked):
     """What a compact residual network is made of.
 
     Parameters
@@ -143,7 +119,7 @@ class ResidualOptions(_Part):
     fused: bool = True
 
 
-class TransferOptions(_Part):
+class TransferOptions(Checked):
     """What a network for photographs with a new last layer is made of.
 
     Parameters
@@ -222,7 +198,7 @@ def model_options(model: str, options: Options | Mapping[str, Any]) -> Options:
     return kind(**options)
 
 
-class Recipe(_Part):
+class Recipe(Checked):
     """Everything that decides what a training comes to, and nothing else.
 
     Parameters
