@@ -102,9 +102,7 @@ def read(path: Path) -> list[Row]:
     try:
         return list(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise FailureError(
-            f"{path} is not JSON ({error}): restore it from version control."
-        ) from error
+        raise FailureError(f"{path} is not JSON ({error}): restore it from git.") from error
 
 
 def record(

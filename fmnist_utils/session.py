@@ -133,9 +133,8 @@ class Session:
             What the figure shows, for those who cannot see it.
         """
         if not self.full:
-            figure.text(
-                1, 0, f"profile {self.profile}", ha="right", va="top", fontsize=7, style="italic"
-            )
+            text = f"profile {self.profile}"
+            figure.text(1, 0, text, ha="right", va="top", fontsize=7, style="italic")
         path = paths.figures_dir(self.profile) / self.notebook / f"{name}.png"
         plots.save_figure(figure, path)
         plt.close(figure)
