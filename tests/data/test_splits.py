@@ -85,7 +85,7 @@ def test_everything_published_can_be_trained_on():
 
 
 @pytest.mark.parametrize(
-    "function", [data.load_training, data.load_published, data.load_test, data.hashes, data.status]
+    "function", [data.load_training, data.load_published, data.load_test, data.status]
 )
 def test_an_unknown_data_set(function):
     message = "Unknown data set 'cifar10': choose one of fashion_mnist, mnist, sketches"
