@@ -1,3 +1,4 @@
+import gc
 import time
 from collections.abc import Callable
 
@@ -212,6 +213,16 @@ def test_the_pixels_rated_highest_go_first() -> None:
     slower = explain.deletion_curve(model, SKETCHES, -maps, np.zeros(6, int))
     assert (np.diff(falls, axis=1) <= 1e-6).all()
     assert (falls.mean(axis=1) < slower.mean(axis=1)).all()
+    of_bytes = explain.deletion_curve(model, SKETCHES, SKETCHES, np.zeros(6, int))
+    np.testing.assert_array_equal(of_bytes, falls)
+
+
+def test_a_network_that_nobody_holds_is_let_go() -> None:
+    explain.grad_cam(model := by_hand(), SKETCHES)
+    kept = len(explain._networks)
+    del model
+    gc.collect()
+    assert len(explain._networks) < kept
 
 
 def test_what_does_not_fit_is_refused(network: keras.Model) -> None:

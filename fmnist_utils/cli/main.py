@@ -30,6 +30,7 @@ _PROFILE = click.option(
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
+_EXPLANATIONS = ("grad_cam", "grad_cam_plus_plus", "integrated_gradients", "occlusion")
 
 
 def main() -> NoReturn:
@@ -255,16 +256,17 @@ def explain_image(
     recipe = _recipe(name, assignments)
     if wanted is not None and wanted not in CLASS_NAMES:
         raise unknown("class", wanted, CLASS_NAMES)
+    if method not in _EXPLANATIONS:
+        raise unknown("method", method, _EXPLANATIONS)
     target = _drawable(output or image.with_suffix(f".{method}.png"))
     _import_tensorflow()
     from fmnist_utils import explain, plots
+    from fmnist_utils.arrays import scale_maps
 
-    if method not in explain.METHODS:
-        raise unknown("method", method, explain.METHODS)
     run = _trained(recipe)
     (probability,) = run.predict(picture[None])
     explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
-    maps = explain.METHODS[method](run.model, picture[None], [explained])
+    maps = scale_maps(getattr(explain, method)(run.model, picture[None], [explained]))
     title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
     plots.save_figure(
         plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title), target
