@@ -1,4 +1,4 @@
-"""What changes a number: the frozen `Recipe` with its typed parts, the named recipes, the profiles.
+"""What changes a number: the frozen `Recipe` with its typed parts, and the named recipes.
 
 A recipe is checked once, when it is made; whoever receives one need not look again.
 """
@@ -6,16 +6,13 @@ A recipe is checked once, when it is made; whoever receives one need not look ag
 import json
 import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 
 from fmnist_utils.checked import Checked
 from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
-
-Profile = Literal["smoke", "quick", "full"]
-PROFILES: tuple[Profile, ...] = get_args(Profile)
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
@@ -425,22 +422,6 @@ RECIPES = types.MappingProxyType(
 )
 
 
-# The notebook that tells of each recipe.
-TAUGHT_IN = types.MappingProxyType(
-    {
-        "dense": "02_dense",
-        "cnn": "03_cnn",
-        "cnn_deep": "03_cnn",
-        "regularised": "04_regularisation",
-        "transfer": "07_transfer",
-        "fast": "10_fast_and_accurate",
-        "small": "10_fast_and_accurate",
-        "accurate": "10_fast_and_accurate",
-        "photo": "11_deployment",
-    }
-)
-
-
 def get(name: str) -> Recipe:
     """Return a named recipe of the series.
 
@@ -516,28 +497,3 @@ def parse_changes(assignments: Sequence[str]) -> dict[str, Any]:
         except json.JSONDecodeError:
             changes[name.strip()] = value
     return changes
-
-
-def for_profile(recipe: Recipe, profile: str) -> Recipe:
-    """Return the recipe cut down to a profile.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        The recipe as it is meant.
-    profile : {"smoke", "quick", "full"}
-        ``smoke``: 2,000 images, one epoch: does it run? ``quick``: all images, at most three
-        epochs. ``full``: the recipe itself.
-    """
-    check_profile(profile)
-    if profile == "smoke":
-        return override(recipe, epochs=1, train_size=min(recipe.train_size, 2_000))
-    if profile == "quick":
-        return override(recipe, epochs=min(recipe.epochs, 3))
-    return recipe
-
-
-def check_profile(profile: str) -> None:
-    """Raise BadInputError unless the profile is one of `PROFILES`."""
-    if profile not in PROFILES:
-        raise unknown("profile", profile, PROFILES)

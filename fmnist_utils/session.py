@@ -11,7 +11,7 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from fmnist_utils import paths, plots, recipes, results
+from fmnist_utils import paths, plots, profiles, recipes, results
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.tensorflow_quiet import import_tensorflow
 
@@ -79,7 +79,7 @@ def start(
     True
     """
     profile = paths.profile_override() or profile
-    recipes.check_profile(profile)
+    profiles.check_profile(profile)
     print(f"profile {profile}: {_PROFILE_MEANINGS[profile]}")
     return Session(notebook, profile, seed, dataset)
 
@@ -118,7 +118,7 @@ class Session:
             Fields to override, before the profile cuts.
         """
         fields = {"seed": self.seed, "dataset": self.dataset} | changes
-        return recipes.for_profile(recipes.override(recipes.get(name), **fields), self.profile)
+        return profiles.for_profile(recipes.override(recipes.get(name), **fields), self.profile)
 
     def show(self, figure: Figure, name: str, *, alt: str) -> None:
         """Save a figure as ``figures/<notebook>/<name>.png`` and show it with its alt text.

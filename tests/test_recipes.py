@@ -3,9 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fmnist_utils import models, recipes, store
+from fmnist_utils import models, profiles, recipes, store
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.recipes import Recipe
+from fmnist_utils.series import test_set
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
@@ -17,7 +18,7 @@ def test_named_recipes_survive_json_and_can_be_built(name: str) -> None:
 
 
 def test_every_recipe_is_taught_in_a_notebook() -> None:
-    assert set(recipes.TAUGHT_IN) == set(recipes.RECIPES)
+    assert set(test_set.TAUGHT_IN) == set(recipes.RECIPES)
 
 
 def test_recipe_is_frozen() -> None:
@@ -113,15 +114,15 @@ def test_change_without_equals_sign() -> None:
 
 def test_profiles_only_ever_cut() -> None:
     recipe = recipes.get("cnn")
-    assert recipes.for_profile(recipe, "full") == recipe
-    assert recipes.for_profile(recipe, "quick").epochs < recipe.epochs
-    assert recipes.for_profile(recipe, "quick").train_size == recipe.train_size
-    smoke = recipes.for_profile(recipe, "smoke")
+    assert profiles.for_profile(recipe, "full") == recipe
+    assert profiles.for_profile(recipe, "quick").epochs < recipe.epochs
+    assert profiles.for_profile(recipe, "quick").train_size == recipe.train_size
+    smoke = profiles.for_profile(recipe, "smoke")
     assert (smoke.epochs, smoke.train_size) == (1, 2_000)
     short = recipes.override(recipe, epochs=2, train_size=500)
-    assert recipes.for_profile(short, "quick") == short
+    assert profiles.for_profile(short, "quick") == short
     with pytest.raises(BadInputError, match=r"'fast'.*smoke, quick, full"):
-        recipes.for_profile(recipe, "fast")
+        profiles.for_profile(recipe, "fast")
 
 
 def test_layer_decay_needs_adam() -> None:

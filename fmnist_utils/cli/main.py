@@ -93,10 +93,10 @@ def run_series(
     published: bool,
 ) -> None:
     """Execute the notebooks with the given NUMBERS, or all of them."""
-    from fmnist_utils import data, recipes
+    from fmnist_utils import data, profiles
     from fmnist_utils.series import publish, runner
 
-    recipes.check_profile(profile)
+    profiles.check_profile(profile)
     given = dict(parameters)
     if published:
         publish.check_publishable(profile, seed, given)
@@ -185,9 +185,9 @@ def evaluate_recipe(
 @_needs("course")
 def show_results(split: str, profile: str) -> None:
     """Show the published results."""
-    from fmnist_utils import paths, recipes, results
+    from fmnist_utils import paths, profiles, results
 
-    recipes.check_profile(profile)
+    profiles.check_profile(profile)
     if split not in ("test", "validation"):
         raise unknown("split", split, ("test", "validation"))
     table = results.leaderboard(

@@ -58,7 +58,7 @@ def reached_files(code: Iterable[str], package: Path) -> list[Path]:
     -------
     list of Path
         Sorted: modules, wherever in them an import stands, and what else lies in the folders of
-        their packages: models, tables, pages.
+        their packages: models and tables.
     """
     waiting = [name for source in code for name in _imported_by_cell(source)]
     modules: set[Path] = set()
@@ -95,6 +95,9 @@ def _module_files(name: str, package: Path) -> set[Path]:
 
 
 def _data_files(folder: Path) -> set[Path]:
+    # Pages only show what is measured.
     return {
-        file for file in folder.rglob("*") if file.is_file() and file.suffix not in {".py", ".pyc"}
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix not in {".py", ".pyc", ".html"}
     }

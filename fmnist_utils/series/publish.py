@@ -13,7 +13,7 @@ import pandas as pd
 from fmnist_utils import paths, results
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.files import atomic_write
-from fmnist_utils.recipes import PROFILES
+from fmnist_utils.profiles import PROFILES
 
 COSTS = "costs.json"
 SPEED = "speed.json"

@@ -16,7 +16,7 @@ import psutil
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 
-from fmnist_utils import paths, recipes, results
+from fmnist_utils import paths, profiles, results
 from fmnist_utils.errors import BadInputError, FailureError, unknown
 from fmnist_utils.files import atomic_write
 from fmnist_utils.series.fingerprint import fingerprint
@@ -100,7 +100,7 @@ def run(
     FailureError
         If a notebook fails; it names the cell and the error.
     """
-    recipes.check_profile(profile)
+    profiles.check_profile(profile)
     chosen = select(numbers)
     given = {"profile": profile, "seed": str(seed), **(parameters or {})}
     values = {path: _checked_parameters(path, given) for path in chosen}

@@ -1,5 +1,6 @@
 """Measure on the test set: at the last epoch, with a recipe that is fixed, never to choose."""
 
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,21 @@ from fmnist_utils.classes import N_CLASSES
 from fmnist_utils.files import atomic_write
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series.trained import trained
+
+# The notebook that tells of each recipe.
+TAUGHT_IN = types.MappingProxyType(
+    {
+        "dense": "02_dense",
+        "cnn": "03_cnn",
+        "cnn_deep": "03_cnn",
+        "regularised": "04_regularisation",
+        "transfer": "07_transfer",
+        "fast": "10_fast_and_accurate",
+        "small": "10_fast_and_accurate",
+        "accurate": "10_fast_and_accurate",
+        "photo": "11_deployment",
+    }
+)
 
 
 def read_test(
@@ -104,7 +120,7 @@ class _Reading:
         results.record(
             folder / "results.json",
             results.Study(
-                notebook=recipes.TAUGHT_IN[self.name],
+                notebook=TAUGHT_IN[self.name],
                 recipe=self.name,
                 dataset=self.recipe.dataset,
                 split="test",
