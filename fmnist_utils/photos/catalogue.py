@@ -14,21 +14,21 @@ from fmnist_utils.files import atomic_write
 from fmnist_utils.photos.predictor import Predictor
 from fmnist_utils.similarity import Index
 
-_DIRECTIONS = 64  # of the embeddings of the training images: a millisecond or two a query
+_DIRECTIONS = 64  # principal directions of the embeddings, to search in a millisecond or two
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The training images, to find similar ones among.
+    """The training images and an index of their embeddings, to find similar ones.
 
     Parameters
     ----------
     index : Index
-        Of their embeddings.
+        Of the embeddings, in the order of the images.
     images : ndarray of shape (n, 28, 28), uint8
         0 is background.
     labels : ndarray of shape (n,), int64
-        Their classes.
+        Their classes, 0 to 9.
     """
 
     index: Index
@@ -37,7 +37,13 @@ class Catalogue:
 
 
 def catalogue(predictor: Predictor) -> Catalogue:
-    """Return the 60,000 training images, indexed; embeddings are kept for the next time.
+    """Return the catalogue of the 60,000 training images; embeddings are kept for the next time.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Gives the embeddings. They are kept in ``embeddings/`` in the runs folder, by the hash of
+        its model.
 
     Raises
     ------
@@ -53,7 +59,7 @@ def catalogue(predictor: Predictor) -> Catalogue:
     embeddings = _kept(path, shape)
     if embeddings is None:
         embeddings = predictor.predict(training.images).embedding.astype(np.float16)
-        # Kept if there is a place for it; the answers do not need it.
+        # Kept if the folder can be written; the answers do not need it.
         with (
             contextlib.suppress(FailureError),
             atomic_write(path) as unfinished,

@@ -3,7 +3,7 @@
 They are the validation part of the public "clothing dataset (small)" (Alexey Grigorev and others,
 CC0, https://github.com/alexeygrigorev/clothing-dataset-small), 341 photos in ten folders. A third
 of each folder, rounded down, is for tuning (thresholds, which augmentation, which steps from photo
-to image). What is reported is measured on the others, but for those that an earlier third held.
+to image). Results are measured on the others, except those that an earlier third held.
 """
 
 import csv
@@ -41,12 +41,12 @@ Part = Literal["tuning", "measuring"]
 
 
 class Photograph(NamedTuple):
-    """Where a photo lies and what is on it.
+    """A photo's file and the kind of garment on it.
 
     Parameters
     ----------
     path : Path
-        A JPEG, verified.
+        A JPEG with the published content.
     folder : str
         A key of `RIGHT_ANSWERS`.
     """
@@ -56,18 +56,30 @@ class Photograph(NamedTuple):
 
 
 def load(part: Part) -> list[Photograph]:
-    """Return the photos of one part, downloaded if they are not here.
+    """Return the photos of one part; those that ``FMNIST_PHOTOS_DIR`` lacks are downloaded.
 
     Parameters
     ----------
     part : {"tuning", "measuring"}
-        A third, and nearly all of the rest, of each folder.
+        A third of each folder, or nearly all of the rest.
 
     Raises
     ------
+    BadInputError
+        If the part is unknown.
     FailureError
-        If a photo is neither in ``FMNIST_PHOTOS_DIR`` nor to be downloaded, or another than the
-        published one.
+        If a photo cannot be downloaded, or differs from the published one.
+
+    Notes
+    -----
+    Introduced in notebook 11.
+
+    Examples
+    --------
+    >>> from fmnist_utils.photos import clothing_dataset
+    >>> clothing_dataset.load("test")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    fmnist_utils.errors.BadInputError: ... choose one of tuning, measuring.
     """
     if part not in ("tuning", "measuring"):
         raise unknown("part of the photos", part, ("tuning", "measuring"))
@@ -87,7 +99,7 @@ def load(part: Part) -> list[Photograph]:
 
 
 def _listed() -> list[dict[str, str]]:
-    text = importlib.resources.files(__package__).joinpath("photos.csv").read_text()
+    text = importlib.resources.files(__package__).joinpath("photos.csv").read_text("utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -21,25 +21,26 @@ from fmnist_utils.photos import prepare
 
 NONE_OF_THE_TEN = "none of the ten"
 _BATCH = 256
-_SHIFT = 4  # pixels; the last features are about twice as far apart
+_SHIFT = 4  # pixels; a pixel of the last feature maps is about twice as wide
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a predictor says of n images.
+    """A predictor's answers to n images.
 
     Parameters
     ----------
     probabilities : ndarray of shape (n, 10), float32
-        Calibrated, for an image that is one of the ten.
+        0 to 1, each row sums to 1; calibrated, for images of one of the ten classes.
     energy_score : ndarray of shape (n,), float32
-        The negative energy, ``logsumexp`` of the logits: high for an image like those that the
+        ``logsumexp`` of the logits, the negative energy: high for an image like those that the
         model was trained on, low for one out of distribution (Liu et al., arXiv 2010.03759).
     known : ndarray of shape (n,), bool
-        False where the answer is "none of the ten".
+        False where the answer is `NONE_OF_THE_TEN`: the energy score is below the threshold.
     embedding : ndarray of shape (n, d), float32
-        To compare images by: inner products are the mean of two similarities, the probability that
-        both are of one class, and the cosine between what the last layer sees of them.
+        The probabilities and the normalised inputs of the last layer, divided by sqrt(2). The inner
+        product of two embeddings is the mean of the probability that both images are of one class
+        and the cosine similarity of their features.
     """
 
     probabilities: NDArray[np.float32]
@@ -64,7 +65,13 @@ class Answers:
         ]
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
-        """Return the k likeliest classes of each image with their probabilities, best first."""
+        """Return the k likeliest classes of each image with their probabilities, best first.
+
+        Raises
+        ------
+        BadInputError
+            If k is not between 1 and 10.
+        """
         if not 1 <= k <= N_CLASSES:
             raise BadInputError(f"top must lie between 1 and {N_CLASSES}; received {k}.")
         # Lists: a service asks about one image at a time, for which arrays would cost more.
@@ -86,7 +93,19 @@ class Predictor:
     Raises
     ------
     FailureError
-        If the folder lacks a file.
+        If the folder lacks a file, or the model lacks an output or a number of its card.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data
+    >>> from fmnist_utils.photos.predictor import Predictor
+    >>> answers = Predictor().predict(data.sketches(3, seed=0).images)
+    >>> answers.probabilities.shape, len(answers.names())
+    ((3, 10), 3)
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -103,11 +122,21 @@ class Predictor:
             self.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
         )
         self._input = self._session.get_inputs()[0].name
+        lacks = {"logits", "embedding", "class_activation"}.difference(
+            output.name for output in self._session.get_outputs()
+        )
+        lacks |= {"temperature", "energy_threshold"}.difference(self.card)
+        if lacks:
+            raise FailureError(
+                f"The model in {self.folder} lacks {' and '.join(sorted(lacks))}: it is older than "
+                "this fmnist_utils, or of a network without global pooling. Make it anew with "
+                "fmnist package."
+            )
 
     @cached_property
     def card(self) -> dict[str, Any]:
         """What the model is: recipe, data, accuracy, temperature, limits."""
-        return dict(json.loads((self.folder / "card.json").read_text()))
+        return dict(json.loads((self.folder / "card.json").read_text(encoding="utf-8")))
 
     def predict(self, pictures: ArrayLike) -> Answers:
         """Return the answers to images.
@@ -115,7 +144,7 @@ class Predictor:
         Parameters
         ----------
         pictures : array_like of shape (n, 28, 28), uint8
-            0 is background; what `prepare.to_image` makes of photos.
+            0 is background, as in what `prepare.to_image` makes of photos.
 
         Raises
         ------
@@ -137,38 +166,39 @@ class Predictor:
         )
 
     def predict_file(self, source: str | Path | bytes) -> tuple[prepare.Prepared, Answers]:
-        """Return the 28x28 image that a photo comes to, with the steps, and the answer to it.
+        """Return the steps from a photo to a 28x28 image, and the answer to that image.
 
         Parameters
         ----------
         source : str, Path or bytes
-            As in `prepare.read`.
+            A file or its content, see `prepare.read`.
 
         Raises
         ------
         BadInputError
-            If it is no image, a damaged or too large one.
+            If it is no image, or a damaged or too large one.
         """
         prepared = prepare.to_image(prepare.read(source))
         return prepared, self.predict(prepared.image[None])
 
     def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
-        """Return where in each image something speaks for a class: Grad-CAM of the last features.
+        """Return a Grad-CAM map of each image: where the last features raise the logit of a class.
 
-        These have few places, so it is the mean over nine shifted copies of an image, each map
-        shifted back.
+        The last feature maps have few pixels, so a map is the mean over nine shifted copies of the
+        image, each shifted back (see `export.with_auxiliary_outputs` for the class activation
+        maps).
 
         Parameters
         ----------
         pictures : array_like of shape (n, 28, 28), uint8
             0 is background.
         classes : array_like of shape (n,), integer
-            What to explain.
+            The classes to explain, 0 to 9.
 
         Returns
         -------
         ndarray of shape (n, 28, 28), float32
-            From 0 to 1 in each image; all 0 where nothing speaks for the class.
+            0 to 1, each map divided by its maximum; all 0 where no feature raises the logit.
 
         Raises
         ------
@@ -178,9 +208,10 @@ class Predictor:
         pixels, wanted = check_pixels(pictures), np.asarray(classes)
         if wanted.shape != pixels.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
             raise BadInputError(
-                f"Need {len(pixels)} classes from 0 to {N_CLASSES - 1}, one an image; received "
-                f"{wanted.tolist()}."
+                f"Need one class from 0 to {N_CLASSES - 1} for each image; received "
+                f"{wanted.tolist()} for {len(pixels)} images."
             )
+        wanted = wanted.astype(int)
         maps = np.zeros(pixels.shape, np.float32)
         for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
             (class_activation,) = self._run(_shifted(pixels, dy, dx), "class_activation")
@@ -200,7 +231,7 @@ class Predictor:
 
 
 def _shifted(pictures: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
-    """Return images, or one, moved down and to the right; what comes in is 0."""
+    """Return images, or one, moved down and to the right; what moves in is 0."""
     height, width = pictures.shape[-2:]
     edges = [(0, 0)] * (pictures.ndim - 2) + [(_SHIFT, _SHIFT)] * 2
     rows, columns = _SHIFT - dy, _SHIFT - dx

@@ -28,7 +28,7 @@ class Photo(NamedTuple):
     Parameters
     ----------
     rgb : ndarray of shape (height, width, 3), uint8
-        The right way up.
+        Turned upright.
     opaque : ndarray of shape (height, width), bool
         False where the photo is transparent.
     """
@@ -43,11 +43,11 @@ class Prepared(NamedTuple):
     Parameters
     ----------
     photo : ndarray of shape (height, width, 3), uint8
-        Shrunk to at most 240 pixels a side.
+        With sides of at most 240 pixels.
     mask : ndarray of shape (height, width), bool
         True where the garment is.
     garment : ndarray of shape (h, w), uint8
-        Trimmed, grey, negated: 0 is background.
+        Cropped to the mask, grey, negated: 0 is background.
     image : ndarray of shape (28, 28), uint8
         Scaled, sharpened and centred: what a classifier sees.
     """
@@ -59,20 +59,29 @@ class Prepared(NamedTuple):
 
 
 def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
-    """Return a photo, whatever its format, orientation and colours.
+    """Return a photo as 8-bit RGB, turned upright, with what is opaque in it.
 
     Parameters
     ----------
     source : str, Path or bytes
-        A file, or what it holds: JPEG, PNG, WebP or GIF (its first frame); grey, colour, CMYK,
+        A file or its content: JPEG, PNG, WebP or GIF (its first frame); grey, colour, CMYK,
         with a palette, transparent, 8 or 16 bits.
     max_pixels : int
-        Width times height above which nothing is decoded.
+        Largest width times height that is decoded.
 
     Raises
     ------
     BadInputError
-        If there is no such file, it is no such image or a damaged one, or too large.
+        If the file is missing, is of another format, is damaged, or has too many pixels.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> from fmnist_utils.photos import prepare
+    >>> Image.new("RGB", (60, 40), "red").save(content := io.BytesIO(), "PNG")
+    >>> prepare.read(content.getvalue()).rgb.shape
+    (40, 60, 3)
     """
     name = "The upload" if isinstance(source, bytes) else str(source)
     try:
@@ -100,14 +109,34 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
 
 
 def find(sources: Iterable[Path]) -> list[Path]:
-    """Return files as they are, and of folders all images in them, however deep, sorted.
+    """Return the given files, and for each given folder all images in it, sorted.
 
-    What the project itself drew beside a photo is left out of folders.
+    Parameters
+    ----------
+    sources : iterable of Path
+        Files, whatever their suffix; and folders, searched with all their subfolders for JPEG, PNG,
+        WebP and GIF by suffix. Drawings that ``fmnist predict --explain`` and ``fmnist similar``
+        put beside photos are left out.
 
     Raises
     ------
     BadInputError
-        If there is no such file or folder, or no image in a folder.
+        If a file or folder is missing, or a folder holds no image.
+
+    Notes
+    -----
+    Introduced in notebook 00.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fmnist_utils.photos import prepare
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("shirt.jpg", "bag.png", "notes.txt"):
+    ...         (Path(folder) / name).touch()
+    ...     print([file.name for file in prepare.find([Path(folder)])])
+    ['bag.png', 'shirt.jpg']
     """
     found = []
     for source in sources:
@@ -132,13 +161,26 @@ def find(sources: Iterable[Path]) -> list[Path]:
 
 
 def to_image(photo: Photo) -> Prepared:
-    """Return a photo's garment as a 28x28 image, with the steps on the way.
+    """Return the garment on a photo as a 28x28 image, with the steps that lead to it.
 
-    The garment is told from its background by transparency, where there is some, and otherwise by
-    GrabCut (Rother, Kolmogorov and Blake, 2004), for which the border of the photo is background.
-    What follows is what Zalando did with its catalogue (Xiao, Rasul and Vollgraf, arXiv
-    1708.07747): trim, scale the longer side to 28, sharpen, centre, make grey, negate. An image
-    that is grey and has 28x28 pixels already is left as it is.
+    A transparent photo shows its garment where it is opaque. In any other, GrabCut (Rother,
+    Kolmogorov and Blake, 2004) finds the garment, given that the border is background. Then come
+    the steps by which Zalando made Fashion-MNIST (Xiao, Rasul and Vollgraf, arXiv 1708.07747):
+    crop, make grey, negate, scale the longer side to 28, sharpen, centre.
+
+    Parameters
+    ----------
+    photo : Photo
+        From `read`. One that is opaque, grey and 28x28 pixels large already is left as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_utils.photos import prepare
+    >>> rgb = np.full((300, 200, 3), 230, np.uint8)
+    >>> rgb[60:240, 60:140] = 50
+    >>> prepare.to_image(prepare.Photo(rgb, np.ones((300, 200), bool))).image.shape
+    (28, 28)
     """
     rgb, opaque = photo
     if rgb.shape[:2] == IMAGE_SHAPE and (rgb == rgb[..., :1]).all() and opaque.all():
@@ -158,12 +200,12 @@ def to_image(photo: Photo) -> Prepared:
 
 
 def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a mask without specks; all of the image, if nothing of it is left.
+    """Return a mask without its small parts; True everywhere, if nearly nothing is left.
 
     Parameters
     ----------
     mask : ndarray of shape (height, width), bool
-        Parts smaller than 15 percent of the largest one are specks.
+        Connected parts smaller than 15 percent of the largest one are removed.
     """
     opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, parts, measured, _ = cv2.connectedComponentsWithStats(opened)
@@ -174,14 +216,19 @@ def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return a garment whose longer side is 28, sharpened, in the middle of nothing.
+    """Return a garment scaled to 28 pixels on its longer side, sharpened and centred.
 
     Parameters
     ----------
     garment : array_like of shape (height, width)
-        Grey, 0 to 255, trimmed.
+        Grey, 0 to 255, cropped to the mask.
     mask : ndarray of shape (height, width), bool
-        Where the garment is.
+        True where the garment is.
+
+    Returns
+    -------
+    ndarray of shape (28, 28), uint8
+        0 is background, the garment is at least 1.
     """
     grey = np.asarray(garment, np.float32)
     scale = IMAGE_SHAPE[0] / max(grey.shape)
@@ -207,7 +254,7 @@ def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _upright(image: Image.Image) -> Photo:
-    """Return the first frame as its camera was held, in 8 bits a colour."""
+    """Return the first frame turned as its camera was held, in 8 bits a colour."""
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # 16 bits of grey
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
@@ -216,7 +263,7 @@ def _upright(image: Image.Image) -> Photo:
 
 
 def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return where the garment is, if the border of the photo is background."""
+    """Return the mask of the garment, given that the border of the photo is background."""
     if min(rgb.shape[:2]) < 8:
         return np.ones(rgb.shape[:2], bool)
     border = max(2, round(0.03 * max(rgb.shape[:2])))

@@ -1,7 +1,10 @@
+import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
 from fmnist_utils import data, paths
@@ -117,11 +120,30 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         Predictor(tmp_path)
 
 
+def test_an_older_card_is_named(predictor, tmp_path):
+    older = predictor.card | {"familiarity_threshold": predictor.card["energy_threshold"]}
+    del older["energy_threshold"]
+    (tmp_path / "card.json").write_text(json.dumps(older), encoding="utf-8")
+    shutil.copy(predictor.folder / "model.onnx", tmp_path)
+    with pytest.raises(FailureError, match=r"lacks energy_threshold: .* fmnist package"):
+        Predictor(tmp_path)
+
+
+def test_an_older_network_is_named(predictor, tmp_path):
+    network = onnx.load(predictor.folder / "model.onnx")
+    (output,) = (one for one in network.graph.output if one.name == "class_activation")
+    network.graph.output.remove(output)
+    onnx.save(network, tmp_path / "model.onnx")
+    shutil.copy(predictor.folder / "card.json", tmp_path)
+    with pytest.raises(FailureError, match=r"lacks class_activation: .* fmnist package"):
+        Predictor(tmp_path)
+
+
 def test_it_needs_neither_tensorflow_nor_matplotlib():
     code = (
         "import sys; from fmnist_utils.cli import predict_files; "
         "from fmnist_utils.photos import predictor; predictor.Predictor(); "
-        "print(sorted({'tensorflow', 'keras', 'matplotlib', 'pandas'} & set(sys.modules)))"
+        "print(sorted({'tensorflow', 'keras', 'matplotlib', 'pandas', 'scipy'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
@@ -138,5 +160,5 @@ def test_the_card_tells_what_the_model_is(predictor):
 
 @pytest.mark.parametrize("classes", [[3], [0] * 39 + [10], [0] * 39 + [-1], [0.5] * 40])
 def test_only_the_ten_classes_can_be_explained(predictor, classes):
-    with pytest.raises(BadInputError, match="40 classes from 0 to 9, one an image"):
+    with pytest.raises(BadInputError, match="one class from 0 to 9 for each image"):
         predictor.explain(SKETCHES, classes)
