@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -20,18 +21,18 @@ from fmnist_utils.photos.prepare import EXPLAINED, Prepared
 
 @dataclass(frozen=True)
 class Line:
-    """What there is to say of a file.
+    """The answer to a file, or why there is none.
 
     Parameters
     ----------
     file : str
         Its path.
     answer : str
-        A class, or "none of the ten"; empty where the file could not be read.
+        A class, or "none of the ten"; empty if the file could not be read.
     top : list of dict
-        The likeliest classes, each ``{"class": str, "probability": float}``.
+        The likeliest classes, each ``{"class": str, "probability": float}``, best first.
     error : str
-        Why it could not be read; empty where it could.
+        Why the file could not be read; empty if it could.
     """
 
     file: str
@@ -43,18 +44,18 @@ class Line:
 def answer(
     files: Sequence[Path], *, top: int, write: Callable[[Iterable[Line], int], None], explain: bool
 ) -> int:
-    """Answer files and write the lines; return how many files could not be read.
+    """Write the answers to files of photos, and return how many files could not be read.
 
     Parameters
     ----------
     files : sequence of Path
-        Of photos; what cannot be read is reported, and the others are answered.
+        Of photos; what cannot be read is reported on stderr, and the others are answered.
     top : int
-        How many classes to name.
+        How many classes to name, 1 to 10.
     write : callable
         One of `WRITERS`.
     explain : bool
-        Also draw the steps and the reasons, into a PNG beside each file.
+        Also draw the steps and a Grad-CAM map, into a PNG beside each file.
 
     Raises
     ------
@@ -63,36 +64,37 @@ def answer(
     """
     if not 1 <= top <= N_CLASSES:
         raise BadInputError(f"--top must lie between 1 and {N_CLASSES}; received {top}.")
-    predictor = Predictor()
-    n_failed = 0
-
-    def one(file: Path) -> Line:
-        try:
-            prepared, answers = predictor.predict_file(file)
-        except BadInputError as error:
-            return Line(str(file), error=str(error))
-        if explain:
-            _draw_steps(predictor, prepared, answers.probabilities[0].argmax(), file)
-        ranked = [{"class": c, "probability": round(p, 4)} for c, p in answers.top(top)[0]]
-        return Line(str(file), answers.names()[0], ranked)
+    line_of = partial(_line, Predictor(), top=top, explain=explain)
+    failed = []
 
     def lines() -> Iterator[Line]:
-        nonlocal n_failed
-        # The outline of a garment takes nearly all of the time, in code that frees the lock.
+        # Finding a garment's outline takes nearly all of the time, in code that frees the lock.
+        # Matplotlib, which explains, draws in one thread only.
         with ThreadPoolExecutor(1 if explain else os.cpu_count()) as pool:
             shown = len(files) > 1 and sys.stderr.isatty()
-            for line in tqdm(pool.map(one, files), total=len(files), disable=not shown):
+            for line in tqdm(pool.map(line_of, files), total=len(files), disable=not shown):
                 if line.error:
-                    n_failed += 1
+                    failed.append(line)
                     print(f"fmnist: {line.error}", file=sys.stderr)
                 yield line
 
     write(lines(), top)
-    return n_failed
+    return len(failed)
+
+
+def _line(predictor: Predictor, file: Path, *, top: int, explain: bool) -> Line:
+    try:
+        prepared, answers = predictor.predict_file(file)
+    except BadInputError as error:
+        return Line(str(file), error=str(error))
+    if explain:
+        _draw_steps(predictor, prepared, answers.probabilities[0].argmax(), file)
+    ranked = [{"class": c, "probability": round(p, 4)} for c, p in answers.top(top)[0]]
+    return Line(str(file), answers.names()[0], ranked)
 
 
 def _write_table(lines: Iterable[Line], _: int) -> None:
-    """Print one line a file that could be read, as soon as it is answered."""
+    """Print one line for each file that could be read, as soon as it is answered."""
     width = max(map(len, (*CLASS_NAMES, NONE_OF_THE_TEN)))
     for line in lines:
         if not line.error:
@@ -101,7 +103,7 @@ def _write_table(lines: Iterable[Line], _: int) -> None:
 
 
 def _write_csv(lines: Iterable[Line], top: int) -> None:
-    """Print one row a file, with a header, as soon as it is answered."""
+    """Print a header and one row for each file, as soon as it is answered."""
     ranks = [f"{what}_{k}" for k in range(1, top + 1) for what in ("class", "probability")]
     writer = csv.writer(sys.stdout)
     writer.writerow(["file", "answer", "error", *ranks])
@@ -112,7 +114,7 @@ def _write_csv(lines: Iterable[Line], top: int) -> None:
 
 
 def _write_json(lines: Iterable[Line], _: int) -> None:
-    """Print a list with an object a file."""
+    """Print a list with one object for each file."""
     print(json.dumps([asdict(line) for line in lines], indent=1))
 
 
@@ -131,7 +133,7 @@ def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Pat
 
 
 def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:
-    """Draw the training images that are most like the garment on a photo.
+    """Draw the training images most similar to the garment on a photo, and return their classes.
 
     Parameters
     ----------
@@ -140,12 +142,19 @@ def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:
     count : int
         How many images to find.
     target : Path
-        Where to draw them; ends in ``.png`` or ``.svg``.
+        File to draw; ends in ``.png`` or ``.svg``.
 
     Returns
     -------
     dict of str to int
-        How many of them each class has, the commonest first.
+        How many of the images are of each class, the commonest first.
+
+    Raises
+    ------
+    BadInputError
+        If the photo cannot be read, or count is not between 1 and 60,000.
+    FailureError
+        If the training images are neither here nor to be downloaded.
     """
     from fmnist_utils import plots
     from fmnist_utils.photos.catalogue import catalogue
