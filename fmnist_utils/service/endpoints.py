@@ -1,6 +1,5 @@
 """The endpoints of the service; answers are versioned by their path."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -63,7 +62,7 @@ async def predict(
         predictions = _predictions(answers, wanted.top)
     else:
         files = await uploads.files(request, service.limits)
-        prepared = await asyncio.gather(*map(service.prepared, files))
+        prepared = await service.prepared(*files)
         answers = await service.answers(np.stack([steps.image for steps in prepared]))
         predictions = _predictions(answers, wanted.top)
         for prediction, file, steps in zip(predictions, files, prepared, strict=True):
@@ -78,8 +77,8 @@ async def explain(
     request: Request, service: Shared, wanted: Annotated[ExplanationParameters, Query()]
 ) -> Response:
     """Draw where on the 28x28 image something speaks for a class (Grad-CAM)."""
-    file = await uploads.one_file(request, service.limits)
-    image = (await service.prepared(file)).image
+    (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
+    image = prepared.image
     name = wanted.class_name
     if name is None:
         answers = await service.answers(image[np.newaxis])
@@ -100,9 +99,8 @@ async def similar(
     catalogue = service.catalogue
     if catalogue is None:
         raise HTTPException(503, service.no_catalogue)
-    file = await uploads.one_file(request, service.limits)
-    image = (await service.prepared(file)).image
-    answers = await service.answers(image[np.newaxis])
+    (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
+    answers = await service.answers(prepared.image[np.newaxis])
     found = await service.in_thread(catalogue.index.search, answers.embedding, wanted.k)
     return SimilarImages(
         similar=[

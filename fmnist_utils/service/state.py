@@ -24,7 +24,7 @@ from fmnist_utils.service.uploads import Upload
 
 _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
-_TINY = 4096  # bytes; to hand an image of 28x28 pixels to a thread takes longer than to read it
+_TINY = 4096  # bytes; to hand images of 28x28 pixels to threads takes longer than to read them
 
 
 class Service:
@@ -79,23 +79,24 @@ class Service:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, do, *given)
 
-    async def prepared(self, upload: Upload) -> prepare.Prepared:
-        """Return the steps from an upload to a 28x28 image.
+    async def prepared(self, *files: Upload) -> list[prepare.Prepared]:
+        """Return the steps from each upload to a 28x28 image.
 
         Parameters
         ----------
-        upload : Upload
-            A photo of any kind that `prepare.read` reads.
+        files : Upload
+            Photos of any kind that `prepare.read` reads.
 
         Raises
         ------
         BadInputError
-            If it is no image, a damaged or too large one; the sentence begins with its name.
+            If one is no image, a damaged or too large one; the sentence begins with its name.
         """
-        if len(upload.content) <= _TINY:
-            with suppress(BadInputError):  # whatever is wrong with it, the thread will tell
-                return _prepared(upload, math.prod(IMAGE_SHAPE))
-        return await self.in_thread(_prepared, upload, self.limits.pixels)
+        if sum(len(file.content) for file in files) <= _TINY:
+            with suppress(BadInputError):  # whatever is wrong with one, its thread will tell
+                return [_prepared(file, math.prod(IMAGE_SHAPE)) for file in files]
+        in_threads = (self.in_thread(_prepared, file, self.limits.pixels) for file in files)
+        return await asyncio.gather(*in_threads)
 
     async def answers(self, images: NDArray[np.uint8]) -> Answers:
         """Return the answers to images, and count them.

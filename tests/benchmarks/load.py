@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -33,11 +33,13 @@ def served(port):
         try:
             for _ in range(100):
                 time.sleep(0.1)
-                try:
+                with suppress(OSError):
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
                     break
-                except OSError:
-                    continue
+            else:
+                sys.exit(
+                    f"Nothing is ready at port {port} after 10 seconds: fmnist serve tells why."
+                )
             yield psutil.Process(running.pid)
         finally:
             running.terminate()
@@ -52,7 +54,7 @@ def load(port, *, seconds, connections=32):
         for path, image in zip(paths, data.sketches(100, seed=0).images, strict=True):
             Image.fromarray(image).save(path)
         listed = Path(folder) / "list"
-        listed.write_text("\n".join(map(str, paths)) + "\n")
+        listed.write_text("\n".join(map(str, paths)) + "\n", encoding="utf-8")
         out = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", SCRIPT,
              f"http://127.0.0.1:{port}"],
