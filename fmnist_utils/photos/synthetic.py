@@ -20,7 +20,9 @@ Picture = NDArray[np.float32]
 Random = np.random.Generator
 
 _SIDE = 84  # pixels of a garment while it is worked on
+_ROOM = 3 * _SIDE  # pixels of a canvas on which its parts are turned
 _BACKGROUND = 12  # grey up to which a pixel is background; enlarging rings a little
+_DARKEST = _BACKGROUND + 2  # grey of a garment
 _SHOES = frozenset(map(CLASS_NAMES.index, ("Sandal", "Sneaker", "Ankle boot")))
 _SLEEVED = frozenset(map(CLASS_NAMES.index, ("Pullover", "Coat", "Shirt")))
 _TOPS = _SLEEVED | {CLASS_NAMES.index("T-shirt/top")}
@@ -31,25 +33,32 @@ _WIDEN = dict.fromkeys(_TOPS, 0.35) | {_TROUSER: 0.3, _DRESS: 0.6}
 
 
 def training_images(train: data.Labelled, seed: int) -> data.Labelled:
-    """Return a synthetic photo of each image, and one out of distribution for every fourth.
+    """Return a synthetic photo of each image, and an image of no class for every fourth.
 
     Parameters
     ----------
     train : data.Labelled
-        The catalogue's images, to be trained on as well.
+        The catalogue's images.
     seed : int
-        What is drawn follows from it.
+        Of all random numbers.
 
     Returns
     -------
     data.Labelled
-        First the synthetic photos, in the order and with the labels of the images; then those out
-        of distribution, with the label `classes.OOD`.
+        First the synthetic photos, in the order and with the labels of the images; then the images
+        of no class, with the label `classes.OOD`.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data
+    >>> from fmnist_utils.photos import synthetic
+    >>> synthetic.training_images(data.sketches(8, seed=0), seed=1).labels[8:].tolist()
+    [-1, -1]
     """
     n = len(train.labels)
     chosen = np.random.default_rng(seed).permutation(n)[: n // 4]
-    photos = _each(photo_of, train.images, train.labels, seed)
-    outside = _each(out_of_distribution, train.images[chosen], train.labels[chosen], seed + 1)
+    photos = _per_image(photo_of, train.images, train.labels, seed)
+    outside = _per_image(out_of_distribution, train.images[chosen], train.labels[chosen], seed + 1)
     return data.Labelled(
         np.concatenate([photos, outside]),
         np.concatenate([train.labels, np.full(len(chosen), OOD)]),
@@ -66,7 +75,7 @@ def photo_of(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.ui
     label : int
         Its class.
     rng : numpy.random.Generator
-        What happens is drawn from it.
+        Decides what is done to it.
     """
     garment, kind = _enlarged(image), rng.random()
     if label in _SHOES and kind < 0.4:
@@ -79,12 +88,11 @@ def photo_of(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.ui
         garment = _legs_spread(garment, rng)
     degrees = 50 if label in _SHOES and 0.6 <= kind < 0.85 else 10
     widen = _WIDEN.get(label, 0)
-    lit = _lit(_warped(garment, rng, degrees=degrees, widen=widen), rng)
-    return _shrunk(_badly_cut(lit, rng), rng)
+    return _photographed(garment, rng, degrees=degrees, widen=widen)
 
 
 def out_of_distribution(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
-    """Return an image of which no class is right, made of one of which a class is.
+    """Return an image of no class, made from one that has a class.
 
     Trousers are cut off above the knee, and of dresses the skirt is left; all others give their
     cloth to shorts, a skirt or a hat, or are torn to pieces.
@@ -111,8 +119,7 @@ def out_of_distribution(image: NDArray[np.uint8], label: int, rng: Random) -> ND
     else:
         part, widen, degrees = _hat(image, rng), 1.0, 20
     garment = _bounded(_resized(part, round(part.shape[1] * widen), part.shape[0]))
-    lit = _lit(_warped(garment, rng, degrees=degrees), rng)
-    return _shrunk(_badly_cut(lit, rng), rng)
+    return _photographed(garment, rng, degrees=degrees)
 
 
 # --- Shapes ---------------------------------------------------------------------------------------
@@ -126,23 +133,20 @@ def _sleeves_spread(garment: Picture, rng: Random) -> Picture:
     edge = max(2, round(0.12 * width))
     if min(below[:, :edge].mean(), below[:, -edge:].mean()) < 0.25:
         return garment
-    room = 3 * _SIDE
-    canvas = np.zeros((room, room), np.float32)
-    top, left = (room - height) // 2, (room - width) // 2
-    place = np.s_[top : top + height, left : left + width]
+    canvas = _centred(np.zeros_like(whole))
+    top, left = (_ROOM - height) // 2, (_ROOM - width) // 2
     centre, half = (width - 1) / 2, rng.uniform(0.52, 0.66) * width / 2
     across, shoulder = np.arange(width) - centre, 0.12 * height
     degrees = rng.uniform(3, 48)
     for side in (-1, 1):
-        sleeve = np.zeros_like(canvas)
-        sleeve[place] = np.where(across * side < half, 0, whole)
+        sleeve = _centred(np.where(across * side < half, 0, whole))
         sleeve[: top + round(0.6 * shoulder)] = 0
         joint = (left + centre + side * half, top + 1.5 * shoulder)
-        _lay(canvas, _turned(sleeve, side * (degrees + rng.normal(0, 6)), joint))
-    _lay(canvas[place], np.where(np.abs(across) > half + 1.5, 0, whole))
-    _lay(canvas[place][: round(1.6 * shoulder)], whole[: round(1.6 * shoulder)])
-    closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    return _bounded(_trimmed(np.asarray(closed, np.float32)))
+        _draw_over(canvas, _turned(sleeve, side * (degrees + rng.normal(0, 6)), joint))
+    down = np.arange(height)[:, np.newaxis]
+    body = (np.abs(across) <= half + 1.5) | (down < round(1.6 * shoulder))
+    _draw_over(canvas, _centred(np.where(body, whole, 0)))
+    return _sewn(canvas)
 
 
 def _legs_spread(garment: Picture, rng: Random) -> Picture:
@@ -150,17 +154,21 @@ def _legs_spread(garment: Picture, rng: Random) -> Picture:
     whole = _trimmed(garment)
     height, width = whole.shape
     crotch, middle = round(0.3 * height), width // 2
-    room = 3 * _SIDE
-    canvas = np.zeros((room, room), np.float32)
-    top, left = (room - height) // 2, (room - width) // 2
+    canvas = _centred(np.zeros_like(whole))
+    top, left = (_ROOM - height) // 2, (_ROOM - width) // 2
+    across, down = np.arange(width), np.arange(height)[:, np.newaxis]
     degrees = rng.uniform(2, 28)
-    for side, part in ((-1, np.s_[:, :middle]), (1, np.s_[:, middle:])):
-        leg = np.zeros_like(canvas)
-        leg[top : top + height, left : left + width][part] = whole[part]
+    for side in (-1, 1):
+        leg = _centred(np.where((across < middle) == (side < 0), whole, 0))
         leg[: top + round(0.6 * crotch)] = 0
         joint = (left + middle + side * 0.2 * width, top + crotch)
-        _lay(canvas, _turned(leg, side * (degrees + rng.normal(0, 4)), joint))
-    _lay(canvas[top : top + crotch, left : left + width], whole[:crotch])
+        _draw_over(canvas, _turned(leg, side * (degrees + rng.normal(0, 4)), joint))
+    _draw_over(canvas, _centred(np.where(down < crotch, whole, 0)))
+    return _sewn(canvas)
+
+
+def _sewn(canvas: Picture) -> Picture:
+    """Return a garment drawn part by part, without the cracks between the parts."""
     closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return _bounded(_trimmed(np.asarray(closed, np.float32)))
 
@@ -192,7 +200,7 @@ def _shoe_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Pictu
     halves = [0, 0.35 * toe, 0.8 * toe, toe, waist, heel, 0.7 * heel, 0]
     half = np.interp(along, [0, 0.03, 0.12, 0.3, 0.6, 0.85, 0.96, 1], halves)
     outline = np.abs(across - rng.uniform(-0.12, 0.12) * np.sin(np.pi * along)) < half
-    cloth, other = _cloth(image, height, width), rng.uniform(_BACKGROUND + 2, 250)
+    cloth, other = _cloth(image, height, width), rng.uniform(_DARKEST, 250)
     drawn = np.zeros((height, width), np.uint8)
     if label == _SANDAL and rng.random() < 0.8:
         for _ in range(rng.integers(1, 4)):  # straps
@@ -209,7 +217,7 @@ def _shoe_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Pictu
             ends = (round(0.3 * width), round(y * height)), (round(0.7 * width), round(y * height))
             cv2.line(drawn, *ends, 1, 2)
         shoe = np.where(drawn, other, cloth)
-    shoe = np.where(outline, np.maximum(shoe, _BACKGROUND + 2), 0).astype(np.float32)
+    shoe = _garment(shoe, outline)
     return shoe[::-1] if rng.random() < 0.5 else shoe
 
 
@@ -226,7 +234,7 @@ def _side_by_side(
         top = round((room - height) / 2 + rng.normal(0, shift / 2))
         left = round(room / 2 + side * apart / 2 - width / 2)
         one[top : top + height, left : left + width] = shoe[:, ::side]
-        _lay(canvas, _turned(one, rng.normal(0, degrees), (left + width / 2, room / 2)))
+        _draw_over(canvas, _turned(one, rng.normal(0, degrees), (left + width / 2, room / 2)))
     return _trimmed(canvas)
 
 
@@ -237,7 +245,7 @@ def _shorts(image: NDArray[np.uint8], rng: Random) -> Picture:
     crotch = height * rng.uniform(0.5, 0.85)
     gap, drop = rng.uniform(0, 0.12), rng.uniform(-0.06, 0.1)  # between the legs; of inner hems
     right = [(waist, 0), (0.5, 0.4 * crotch), (hem, height - drop), (gap, height), (0, crotch)]
-    return _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+    return _cut_out(image, right)
 
 
 def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
@@ -246,24 +254,23 @@ def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
     waist = hem * rng.uniform(0.45, 0.95)
     hip, sag = rng.uniform(waist, hem + 0.08), rng.uniform(-0.02, 0.08)
     right = [(waist, 0), (hip, height * rng.uniform(0.3, 0.5)), (hem, height), (0, height + sag)]
-    skirt = _cut_out(image, [*right, *((-x, y) for x, y in right[-2::-1])])
+    skirt = _cut_out(image, right)
     if rng.random() < 0.4:
         across = np.linspace(0, 2 * np.pi * rng.integers(4, 10), skirt.shape[1])
-        inside = skirt > _BACKGROUND
         pleated = skirt * (1 + rng.uniform(0.1, 0.35) * np.sin(across))
-        skirt = np.where(inside, pleated.clip(_BACKGROUND + 2, 255), 0).astype(np.float32)
+        skirt = _garment(pleated, skirt > _BACKGROUND)
     return skirt
 
 
-def _cut_out(image: NDArray[np.uint8], corners: list[tuple[float, float]]) -> Picture:
-    """Return the cloth of an image in an outline."""
-    points = np.array(corners)
+def _cut_out(image: NDArray[np.uint8], right: list[tuple[float, float]]) -> Picture:
+    """Return the cloth of an image in a symmetric outline, given the corners of its right half."""
+    points = np.array([*right, *((-x, y) for x, y in right[-2::-1])])
     points -= points.min(axis=0)
     points = (points * (_SIDE - 1) / points.max()).round().astype(np.int32)
     width, height = points.max(axis=0) + 1
     outline = np.zeros((height, width), np.uint8)
     cv2.fillPoly(outline, [points], 1)
-    return outline * np.maximum(_cloth(image, height, width), _BACKGROUND + 2)
+    return _garment(_cloth(image, height, width), outline > 0)
 
 
 def _hat(image: NDArray[np.uint8], rng: Random) -> Picture:
@@ -301,13 +308,17 @@ def _torn(image: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
 # --- What a camera and the cutting out do ---------------------------------------------------------
 
 
-def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0) -> Picture:
+def _photographed(
+    garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0
+) -> NDArray[np.uint8]:
+    lit = _lit(_warped(garment, rng, degrees=degrees, widen=widen), rng)
+    return _shrunk(_badly_cut(lit, rng), rng)
+
+
+def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float) -> Picture:
     """Return a garment turned, sheared, stretched and crumpled a little."""
     room, flare = 2 * _SIDE, 0.1 + 0.3 * widen
-    height, width = garment.shape
-    canvas = np.zeros((room, room), np.float32)
-    top, left = (room - height) // 2, (room - width) // 2
-    canvas[top : top + height, left : left + width] = garment
+    canvas = _centred(garment, room)
     angle = np.deg2rad(rng.normal(0, degrees))
     scales = np.exp(rng.uniform(-0.15, 0.15, 2)) * np.exp([-widen * rng.random(), 0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -331,8 +342,7 @@ def _lit(garment: Picture, rng: Random) -> Picture:
     shade += abs(rng.normal(0, 0.05)) * _clouds(rng, height, width, n=28)
     if rng.random() < 0.3:
         shade += rng.uniform(-0.5, 0.5) * _print(height, width, rng)
-    inside = garment > _BACKGROUND
-    return np.where(inside, (255 * shade).clip(_BACKGROUND + 2, 255), 0).astype(np.float32)
+    return _garment(255 * shade, garment > _BACKGROUND)
 
 
 def _print(height: int, width: int, rng: Random) -> Picture:
@@ -382,14 +392,14 @@ def _with_gaps_filled(garment: Picture, rng: Random) -> Picture:
         place = gaps == gap
         if place.sum() > 40 and rng.random() < 0.5:
             floor = rng.uniform(20, 200) + rng.normal(0, 6, place.sum())
-            filled[place] = floor.clip(_BACKGROUND + 2, 255)
+            filled[place] = floor.clip(_DARKEST, 255)
     return filled
 
 
 # --- Tools ----------------------------------------------------------------------------------------
 
 
-def _each(
+def _per_image(
     make: Callable[[NDArray[np.uint8], int, Random], NDArray[np.uint8]],
     pictures: NDArray[np.uint8],
     labels: NDArray[np.integer],
@@ -403,13 +413,26 @@ def _each(
     )
 
 
+def _garment(shade: NDArray[np.floating], inside: NDArray[np.bool_]) -> Picture:
+    """Return a garment of a shade, nowhere so dark that it would count as background."""
+    return np.where(inside, shade.clip(_DARKEST, 255), 0).astype(np.float32)
+
+
+def _centred(garment: Picture, room: int = _ROOM) -> Picture:
+    """Return a square canvas with a garment in its middle."""
+    height, width = garment.shape
+    top, left = (room - height) // 2, (room - width) // 2
+    canvas = np.zeros((room, room), np.float32)
+    canvas[top : top + height, left : left + width] = garment
+    return canvas
+
+
 def _enlarged(image: NDArray[np.uint8]) -> Picture:
     """Return an image three times as large, with sharp edges."""
     size, inside = (_SIDE, _SIDE), (image > _BACKGROUND).astype(np.float32)
     outline = cv2.resize(inside, size, interpolation=cv2.INTER_CUBIC)
     light = cv2.resize(image * inside, size, interpolation=cv2.INTER_CUBIC)
-    shade = (light / np.maximum(outline, 0.5)).clip(_BACKGROUND + 2, 255)
-    return np.where(outline > 0.5, shade, 0).astype(np.float32)
+    return _garment(light / np.maximum(outline, 0.5), outline > 0.5)
 
 
 def _resized(garment: Picture, width: float, height: float) -> Picture:
@@ -443,7 +466,7 @@ def _turned(canvas: Picture, degrees: float, centre: tuple[float, float] | None 
     return np.asarray(cv2.warpAffine(canvas, cv2.getRotationMatrix2D(middle, degrees, 1), size))
 
 
-def _lay(canvas: Picture, garment: Picture) -> None:
+def _draw_over(canvas: Picture, garment: Picture) -> None:
     """Draw a garment over what is on the canvas."""
     np.copyto(canvas, garment, where=garment > _BACKGROUND)
 
@@ -468,5 +491,5 @@ def _shrunk(garment: Picture, rng: Random) -> NDArray[np.uint8]:
     near = cv2.GaussianBlur(trimmed, (0, 0), 3) / np.maximum(
         cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 3), 1e-3
     )
-    sharp = (trimmed + rng.uniform(0, 1.5) * (trimmed - near)).clip(_BACKGROUND + 2, 255)
-    return prepare.fitted(np.where(inside, sharp, 0), inside)
+    sharp = trimmed + rng.uniform(0, 1.5) * (trimmed - near)
+    return prepare.fitted(_garment(sharp, inside), inside)
