@@ -2,12 +2,12 @@
 
 The course stands flat, and lessons import it. Each module imports from those above it only:
 
-- `classes`, `errors`, `paths`, `hardware`, `tensorflow_quiet`, `arrays`, `files`: what all need
+- `classes`, `errors`, `paths`, `hardware`, `arrays`, `files`, `checked`: what all need
 - `data`: splits, downloads, readers of other people's files, sketches that stand in for data
-- `recipes`: what is trained and how; `layers`, `optimizers`, `models`, `augment`: what it is made of
+- `recipes`: what is trained; `profiles`: how much of it; `layers`, `optimizers`, `models`, `augment`
 - `evaluation`, `calibration`, `explain`, `duplicates`: measures of answers, networks and images
 - `plots`: every figure; `results`: what was measured, in ``results.json``
-- `training`: one training; `store`: trained runs, each trained once; `features`: a frozen network's
+- `training`: one training, and its `checkpoints`; `store`: runs, each trained once; `features`
 - `similarity`: search by embedding; `export`: ONNX and LiteRT; `session`: a lesson's set-up
 
 Four wings stand on it; no module of the course imports one:
@@ -17,7 +17,7 @@ Four wings stand on it; no module of the course imports one:
 - `series`: runs and publishes the notebooks, reads the test set, makes the packaged model
 - `cli`: the command ``fmnist``
 
-Importing it is cheap: TensorFlow is loaded by the modules that need it.
+Importing it is cheap: the modules that need TensorFlow load it, silently by `tensorflow_quiet`.
 """
 
 __version__ = "0.1.0"

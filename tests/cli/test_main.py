@@ -45,7 +45,10 @@ def fmnist(*arguments: str) -> int:
         (["run", "77"], "Unknown notebook number '77': choose one of 00"),
         (["run", "--publish"], "Only a run with profile full"),
         (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
-        (["train", "cnn", "--set", "epoch=3"], "Unknown recipe field 'epoch': choose one of model"),
+        (
+            ["train", "cnn", "--set", "epoch=3"],
+            "Unknown field of Recipe 'epoch': choose one of model",
+        ),
         (["train", "cnn", "--set", "epochs"], "'epochs' is not of the form field=value"),
         (["evaluate", "cnn", "--set", "seed=1"], "seeds come from --seeds; leave out --set seed="),
         (["evaluate", "cnn", "--seeds", "a"], "--seeds takes numbers such as 0,1,2; received 'a'"),
