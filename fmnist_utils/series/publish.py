@@ -185,9 +185,10 @@ def _install(name: str) -> str:
     address = f"fmnist_utils[{extras}] @ git+https://github.com/{repository()}"
     source = address if repository() else f"..[{extras}]"
     return (
-        "# Only where the package is missing, as in Colab; TensorFlow stays as it is there.\n"
-        "import importlib.util\n\n"
-        'if importlib.util.find_spec("fmnist_utils") is None:\n'
+        "# Only where the package or a library of its lessons is missing, as in Colab, whose own\n"
+        "# TensorFlow stays.\n"
+        "from importlib.util import find_spec\n\n"
+        'if find_spec("fmnist_utils") is None or find_spec("faiss") is None:\n'
         f'    %pip install --quiet "{source}"'
     )
 
