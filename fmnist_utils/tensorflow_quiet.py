@@ -20,7 +20,7 @@ def import_tensorflow() -> None:
 
 @contextmanager
 def _native_stderr_muted() -> Iterator[None]:
-    """Send what native code writes to stderr nowhere; Python's own stderr in Jupyter goes on."""
+    """Discard what native code writes to stderr; what Python writes in Jupyter goes elsewhere."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -46,7 +46,7 @@ def test_eight_bits_are_smaller_and_nearly_the_same(tmp_path, suffix):
     assert measured.agreement > 0.8
 
 
-def test_the_parts_make_up_the_answer():
+def test_the_auxiliary_outputs_make_up_the_answer():
     model = _model("residual")
     parts = export.with_auxiliary_outputs(model)(SKETCHES.images)
     probabilities = keras.ops.softmax(parts["logits"])
@@ -58,7 +58,7 @@ def test_the_parts_make_up_the_answer():
 
 
 @pytest.mark.parametrize("name", ["residual", "transfer"])
-def test_evidence_is_grad_cam_of_the_last_features(name):
+def test_class_activation_is_grad_cam_of_the_last_features(name):
     model = _model(name)
     class_activation = np.asarray(
         export.with_auxiliary_outputs(model)(SKETCHES.images)["class_activation"]
@@ -74,6 +74,8 @@ def test_evidence_is_grad_cam_of_the_last_features(name):
 def test_what_cannot_be_exported_is_named(tmp_path, monkeypatch):
     with pytest.raises(BadInputError, match=r"\.pb.*\.onnx, \.tflite"):
         export.export(_model("dense"), tmp_path / "model.pb")
+    with pytest.raises(BadInputError, match=r"\.pb.*\.onnx, \.tflite"):
+        export.load(tmp_path / "model.pb")
     with pytest.raises(BadInputError, match=r"'savedmodel'.*onnx, litert"):
         export.check_installed("savedmodel")
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)

@@ -22,7 +22,7 @@ def folder(tmp_path):
     (tmp_path / "below").mkdir()
     for name, pixels in zip(("b.png", "a.PNG", "below/c.png"), SKETCHES, strict=True):
         Image.fromarray(pixels).save(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
     return tmp_path
 
 

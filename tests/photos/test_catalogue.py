@@ -52,7 +52,8 @@ def test_another_temperature_is_another_catalogue(made, tmp_path):
     _, kept = made()
     folder = tmp_path / "model"
     shutil.copytree(Predictor().folder, folder)
-    card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"temperature": 2 * card["temperature"]}))
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card["temperature"] *= 2
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
     _, both = made(folder)
     assert len(both - kept) == 1
