@@ -17,6 +17,7 @@ from fmnist_utils.service import pictures, uploads
 from fmnist_utils.service.schemas import (
     PHOTO_BODY,
     PHOTO_OR_PIXELS_BODY,
+    PROBLEM,
     ClassProbability,
     ExplanationParameters,
     Health,
@@ -30,7 +31,7 @@ from fmnist_utils.service.schemas import (
 )
 from fmnist_utils.service.state import Service
 
-router = APIRouter()
+router = APIRouter(responses=PROBLEM)
 
 # The page is one file; whatever else it were made to load is refused.
 _PAGE_POLICY = (
