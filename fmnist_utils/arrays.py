@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_utils.classes import IMAGE_SHAPE
+from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError
 
 
@@ -63,6 +63,30 @@ def check_pixels(images: ArrayLike) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
         raise BadInputError(f"Need pixels as uint8, 0 to 255; received {array.dtype}.")
     return array.view(np.uint8)
+
+
+def check_classes(classes: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Return the classes of n images as an array of whole numbers, or raise BadInputError.
+
+    Parameters
+    ----------
+    classes : array_like of shape (n,)
+        0 to 9.
+    n : int
+        How many images there are.
+
+    Examples
+    --------
+    >>> check_classes([3, 9], 2)
+    array([3, 9])
+    """
+    array = np.asarray(classes)
+    if array.shape != (n,) or not np.isin(array, range(N_CLASSES)).all():
+        raise BadInputError(
+            f"Need one class from 0 to {N_CLASSES - 1} for each image; received {array} for {n} "
+            "images."
+        )
+    return array.astype(np.int64)
 
 
 def scale_maps(maps: ArrayLike) -> NDArray[np.float32]:

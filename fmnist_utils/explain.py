@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_utils.arrays import check_pixels, scale_maps
-from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.arrays import check_classes, check_pixels, scale_maps
+from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError, unknown
 
 Images = NDArray[np.uint8]
@@ -402,13 +402,7 @@ def _by_batches(
 ) -> NDArray[np.float32]:
     """Return what `explain` makes of a network, its scaled pixels, the classes, and the others."""
     images = check_pixels(images)
-    wanted = np.zeros(len(images), int) if classes is None else np.asarray(classes)
-    if wanted.shape != images.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
-        raise BadInputError(
-            f"Need one class from 0 to {N_CLASSES - 1} for each image; received "
-            f"{wanted.tolist()} for {len(images)} images."
-        )
-    wanted = wanted.astype(int)
+    wanted = check_classes(np.zeros(len(images)) if classes is None else classes, len(images))
     if model not in _networks:
         _networks[model] = _Network(model)
     network, found = _networks[model], []

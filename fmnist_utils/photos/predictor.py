@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_utils import paths
-from fmnist_utils.arrays import check_pixels, scale_maps, softmax
+from fmnist_utils.arrays import check_classes, check_pixels, scale_maps, softmax
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.photos import prepare
@@ -205,13 +205,8 @@ class Predictor:
         BadInputError
             If shapes, dtype or classes do not fit.
         """
-        pixels, wanted = check_pixels(pictures), np.asarray(classes)
-        if wanted.shape != pixels.shape[:1] or not np.isin(wanted, range(N_CLASSES)).all():
-            raise BadInputError(
-                f"Need one class from 0 to {N_CLASSES - 1} for each image; received "
-                f"{wanted.tolist()} for {len(pixels)} images."
-            )
-        wanted = wanted.astype(int)
+        pixels = check_pixels(pictures)
+        wanted = check_classes(classes, len(pixels))
         maps = np.zeros(pixels.shape, np.float32)
         for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
             (class_activation,) = self._run(_shifted(pixels, dy, dx), "class_activation")
