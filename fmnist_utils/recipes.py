@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainSerializer, model_validator
 
-from fmnist_utils.checked import Checked
 from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
+from fmnist_utils.typed_fields import Checked
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]

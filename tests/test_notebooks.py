@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from fmnist_utils.series import publish
+from fmnist_utils.series import publish_notebooks
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -116,7 +116,7 @@ def test_readme_links_lead_somewhere() -> None:
 
 
 def test_generated_text_is_up_to_date() -> None:
-    for path, text in publish.stamped().items():
+    for path, text in publish_notebooks.stamped().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run fmnist stamp"
 
 

@@ -94,18 +94,18 @@ def run_series(
 ) -> None:
     """Execute the notebooks with the given NUMBERS, or all of them."""
     from fmnist_utils import data, profiles
-    from fmnist_utils.series import publish, runner
+    from fmnist_utils.series import publish_notebooks, runner
 
     profiles.check_profile(profile)
     given = dict(parameters)
     if published:
-        publish.check_publishable(profile, seed, given)
+        publish_notebooks.check_publishable(profile, seed, given)
     chosen = runner.select(numbers)
     # One sentence now is better than a failed notebook later.
     data.load_training(given.get("dataset", "fashion_mnist"))
     folder = runner.run(numbers, profile=profile, seed=seed, parameters=given, output=output)
     if published:
-        publish.publish([path.stem for path in chosen], folder)
+        publish_notebooks.publish([path.stem for path in chosen], folder)
 
 
 @commands.command("train")
@@ -393,9 +393,9 @@ def package_model(name: str, assignments: tuple[str, ...]) -> None:
 @_needs("series")
 def stamp_text() -> None:
     """Write the generated text anew: README's table, the notebooks' costs, links and badges."""
-    from fmnist_utils.series import publish
+    from fmnist_utils.series import publish_notebooks
 
-    publish.stamp()
+    publish_notebooks.stamp()
 
 
 def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":

@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fmnist_utils import models, paths, results, training
 from fmnist_utils.files import atomic_write
-from fmnist_utils.series import publish
+from fmnist_utils.series import publish_notebooks
 
 BATCH = 256
 ROUNDS = 5
@@ -172,7 +172,7 @@ def test_training_speed_of_one_network(width: int, benchmark: BenchmarkFixture) 
         unfinished.write_text(
             json.dumps([row for row in others if row["width"] != width] + [measured], indent=1)
         )
-    print("\n" + publish.markdown_table(publish.speed_table([measured])))
+    print("\n" + publish_notebooks.markdown_table(publish_notebooks.speed_table([measured])))
 
     ours = rates["ours, mixed_bfloat16" if hardware else "ours, float32"]
     if hardware:

@@ -10,7 +10,7 @@ import pytest
 from nbformat import v4
 
 from fmnist_utils.errors import BadInputError
-from fmnist_utils.series import publish, runner
+from fmnist_utils.series import publish_notebooks, runner
 
 ROOT = Path(__file__).parents[2]
 _MARKED = (
@@ -32,7 +32,7 @@ def test_grafting_takes_outputs_and_nothing_else(series: Path) -> None:
     executed.cells[-2].outputs = [
         v4.new_output("execute_result", {"text/plain": "4"}, execution_count=4)
     ]
-    grafted = publish.grafted(source, executed)
+    grafted = publish_notebooks.grafted(source, executed)
     assert [cell.source for cell in grafted.cells] == [
         cell.source for cell in executed.cells if cell is not injected
     ]
@@ -48,7 +48,7 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     )
     (series / "README.md").write_text(_MARKED, encoding="utf-8")
     output = runner.run(["2"], profile="full")
-    publish.publish(["02_second"], output)
+    publish_notebooks.publish(["02_second"], output)
     second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
     assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
     assert (
@@ -65,14 +65,17 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     )
     assert "old" not in (series / "README.md").read_text(encoding="utf-8")
     # Stamping twice changes nothing.
-    assert all(path.read_text(encoding="utf-8") == text for path, text in publish.stamped().items())
+    assert all(
+        path.read_text(encoding="utf-8") == text
+        for path, text in publish_notebooks.stamped().items()
+    )
 
 
 def test_only_full_runs_as_they_are_can_be_published() -> None:
-    publish.check_publishable("full", 0, {})
+    publish_notebooks.check_publishable("full", 0, {})
     for request in (("quick", 0, {}), ("full", 1, {}), ("full", 0, {"share": "1"})):
         with pytest.raises(BadInputError, match="leave out --publish"):
-            publish.check_publishable(*request)
+            publish_notebooks.check_publishable(*request)
 
 
 def test_speeds_are_shown_as_ratios_and_as_a_share_of_the_limit() -> None:
@@ -82,14 +85,14 @@ def test_speeds_are_shown_as_ratios_and_as_a_share_of_the_limit() -> None:
         "limit": {"what": "matrix product, bfloat16", "gflop_a_second": 1_000.0},
         "images_a_second": {"Keras float32": 200.0, "ours, bfloat16": 1_040.0},
     }
-    table = publish.speed_table([row, {**row, "parameters": 490_000}])
+    table = publish_notebooks.speed_table([row, {**row, "parameters": 490_000}])
     assert list(table) == ["training", "1.94 M parameters", "0.49 M parameters"]
     assert table.iloc[:, :2].to_numpy().tolist() == [
         ["Keras float32", "1.00"],
         ["ours, bfloat16", "5.20"],
         ["ours, share of a matrix product, bfloat16", "52 %"],
     ]
-    table_lines = publish.markdown_table(table).splitlines()
+    table_lines = publish_notebooks.markdown_table(table).splitlines()
     assert table_lines[1] == "| --- | --- | --- |"
     assert table_lines[3] == "| ours, bfloat16 | 5.20 | 5.20 |"
 
@@ -101,7 +104,7 @@ def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> No
     (folder / "02_second.ipynb").rename(folder / "11_deployment.ipynb")
     installs = {
         path.stem: nbformat.reads(text, as_version=4).cells[0].source.splitlines()[-1].strip()
-        for path, text in publish.stamped().items()
+        for path, text in publish_notebooks.stamped().items()
         if path.suffix == ".ipynb"
     }
     assert installs == {
