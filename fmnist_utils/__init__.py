@@ -2,7 +2,7 @@
 
 The course stands flat, and lessons import it. Each module imports from those above it only:
 
-- `classes`, `errors`, `paths`, `hardware`, `arrays`, `files`, `checked`: what all need
+- `classes`, `errors`, `paths`, `hardware`, `arrays`, `files`, `typed_fields`: what all need
 - `data`: splits, downloads, readers of other people's files, sketches that stand in for data
 - `recipes`: what is trained; `profiles`: how much; `layers`, `optimizers`, `models`, `augment`
 - `evaluation`, `calibration`, `explain`, `duplicates`: measures of answers, networks and images
