@@ -1,12 +1,14 @@
 """A trained model for other runtimes, ONNX Runtime and LiteRT, checked against Keras."""
 
+import contextlib
 import importlib.util
+import io
 import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -191,11 +193,16 @@ def _write_onnx(model: keras.Model, path: Path, calibration: Images | None) -> N
 
 
 def _write_litert(model: keras.Model, path: Path, calibration: Images | None) -> None:
-    options: dict[str, Any] = {}
+    # Not by keras.Model.export, which knows the format only from Keras 3.11 on.
+    converter = tf.lite.TFLiteConverter.from_keras_model(models.fold_batch_norms(model))
     if calibration is not None:
-        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-        options["representative_dataset"] = lambda: ([image[None]] for image in calibration)
-    models.fold_batch_norms(model).export(path, format="litert", verbose=False, **options)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([image[None]] for image in calibration)
+    # Keras tells that it saves the model on the way; TensorFlow misses the scale of inputs that are
+    # whole numbers already.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
+        path.write_bytes(converter.convert())
 
 
 def load(path: Path) -> Callable[[Images], NDArray[np.float32]]:

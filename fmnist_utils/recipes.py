@@ -8,15 +8,15 @@ import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import Field, PlainSerializer, Strict, model_validator
 
 from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
 from fmnist_utils.typed_fields import Checked
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(strict=False)]
-Blocks = Annotated[tuple[Widths, ...], Field(strict=False, min_length=1, max_length=4)]
+Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Strict(strict=False)]  # or a list
+Blocks = Annotated[tuple[Widths, ...], Strict(strict=False), Field(min_length=1, max_length=4)]
 # Whole degrees are written without a fraction, as in the first keys.
 Degrees = Annotated[float, PlainSerializer(lambda x: int(x) if x.is_integer() else x)]
 

@@ -40,7 +40,10 @@ def test_a_kernel_keeps_its_norm_and_follows_no_gradient_farther_than_another():
 def test_everything_else_takes_nesterov_steps(shape):
     gradients = [RNG.normal(size=shape).astype(np.float32) for _ in range(3)]
     ours, keras_ = (keras.Variable(np.ones(shape, np.float32)) for _ in range(2))
-    muon, sgd = Muon(0.1, others=2), keras.optimizers.SGD(0.2, momentum=0.9, nesterov=True)
+    muon, sgd = (
+        Muon(0.1, other_lr_multiplier=2),
+        keras.optimizers.SGD(0.2, momentum=0.9, nesterov=True),
+    )
     for gradient in gradients:
         muon.apply([gradient], [ours])
         sgd.apply([gradient], [keras_])
@@ -58,7 +61,7 @@ def test_a_kernel_beside_a_bias_keeps_its_scale_free():
 
 
 def test_it_is_saved_and_loaded():
-    muon = Muon(0.3, momentum=0.5, others=3.0, weight_decay=0.1, use_ema=True)
+    muon = Muon(0.3, momentum=0.5, other_lr_multiplier=3.0, weight_decay=0.1, use_ema=True)
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(muon))
     assert copy.get_config() == muon.get_config()
 
