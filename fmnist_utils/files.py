@@ -45,3 +45,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or never begun
             unfinished.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, in one step; errors as `atomic_write`."""
+    with atomic_write(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -4,7 +4,6 @@ A recipe is checked once, when it is made; whoever receives one need not look ag
 """
 
 import json
-import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -158,14 +157,12 @@ class TransferOptions(Checked):
 
 
 Options = DenseOptions | CNNOptions | ResidualOptions | TransferOptions
-OPTIONS: Mapping[str, type[Options]] = types.MappingProxyType(
-    {
-        "dense": DenseOptions,
-        "cnn": CNNOptions,
-        "residual": ResidualOptions,
-        "transfer": TransferOptions,
-    }
-)
+OPTIONS: Mapping[str, type[Options]] = {
+    "dense": DenseOptions,
+    "cnn": CNNOptions,
+    "residual": ResidualOptions,
+    "transfer": TransferOptions,
+}
 
 
 def model_options(model: str, options: Options | Mapping[str, Any]) -> Options:
@@ -358,68 +355,66 @@ _TRANSFER = override(
     precision="float32",
 )
 
-RECIPES = types.MappingProxyType(
-    {
-        # Notebook 02.
-        "dense": Recipe(
-            model="dense", options=DenseOptions(units=(512,)), epochs=20, schedule="cosine"
+RECIPES: Mapping[str, Recipe] = {
+    # Notebook 02.
+    "dense": Recipe(
+        model="dense", options=DenseOptions(units=(512,)), epochs=20, schedule="cosine"
+    ),
+    # Notebook 03: the classic network of this field, as it is usually trained.
+    "cnn": Recipe(model="cnn", options=CNNOptions(), batch_size=32),
+    # Notebook 03: more layers, more filters, and a rate that falls to zero.
+    "cnn_deep": Recipe(
+        model="cnn",
+        options=CNNOptions(filters=((32,), (64, 64), (128,)), units=(128,), dense_dropout=0.3),
+        epochs=15,
+        batch_size=64,
+        schedule="cosine",
+    ),
+    # Notebook 04: a deeper plain network with its remedies, and notebook 10's optimizer.
+    "regularised": override(
+        _FAST,
+        model="cnn",
+        options=CNNOptions(
+            filters=((16, 32), (32, 32, 64), (64, 64, 128)), batch_norm=True, dropout=0.0
         ),
-        # Notebook 03: the classic network of this field, as it is usually trained.
-        "cnn": Recipe(model="cnn", options=CNNOptions(), batch_size=32),
-        # Notebook 03: more layers, more filters, and a rate that falls to zero.
-        "cnn_deep": Recipe(
-            model="cnn",
-            options=CNNOptions(filters=((32,), (64, 64), (128,)), units=(128,), dense_dropout=0.3),
-            epochs=15,
-            batch_size=64,
-            schedule="cosine",
-        ),
-        # Notebook 04: a deeper plain network with its remedies, and notebook 10's optimizer.
-        "regularised": override(
-            _FAST,
-            model="cnn",
-            options=CNNOptions(
-                filters=((16, 32), (32, 32, 64), (64, 64, 128)), batch_norm=True, dropout=0.0
-            ),
-            epochs=20,
-            augmentation=Augmentation(shift=2, flip="random", erase=8),
-        ),
-        "transfer": _TRANSFER,
-        # Notebook 10: minutes.
-        "fast": _FAST,
-        # Notebook 10: at most 100,000 parameters, and on everything that is published to train on.
-        "small": override(
-            _FAST,
-            options=ResidualOptions(filters=(16, 24, 32, 48)),
-            epochs=60,
-            # The more updates, the smaller the best angle of each; a quarter was too little.
-            learning_rate=0.05,
-            ema=0.995,
-            train_size=60_000,
-        ),
-        # Notebook 10: what an hour on two cores comes to. Shown often, the hardest half of the
-        # images would be learned with its wrong labels; all of them are not.
-        "accurate": override(
-            _FAST,
-            epochs=60,
-            optimizer="sgd",
-            learning_rate=0.2,
-            weight_decay=0.005,
-            ema=0.995,
-            selection=1.0,
-            augmentation=Augmentation(shift=2, flip="alternating", erase=12),
-            train_size=60_000,
-        ),
-        # Notebook 11: for real photos; this one comes with the package.
-        "photo": override(
-            _TRANSFER,
-            epochs=16,
-            selection=0.5,
-            augmentation=Augmentation(shift=2, flip="alternating", erase=6, rotate=6, zoom=0.08),
-            synthetic_photos=True,
-        ),
-    }
-)
+        epochs=20,
+        augmentation=Augmentation(shift=2, flip="random", erase=8),
+    ),
+    "transfer": _TRANSFER,
+    # Notebook 10: minutes.
+    "fast": _FAST,
+    # Notebook 10: at most 100,000 parameters, and on everything that is published to train on.
+    "small": override(
+        _FAST,
+        options=ResidualOptions(filters=(16, 24, 32, 48)),
+        epochs=60,
+        # The more updates, the smaller the best angle of each; a quarter was too little.
+        learning_rate=0.05,
+        ema=0.995,
+        train_size=60_000,
+    ),
+    # Notebook 10: what an hour on two cores comes to. Shown often, the hardest half of the
+    # images would be learned with its wrong labels; all of them are not.
+    "accurate": override(
+        _FAST,
+        epochs=60,
+        optimizer="sgd",
+        learning_rate=0.2,
+        weight_decay=0.005,
+        ema=0.995,
+        selection=1.0,
+        augmentation=Augmentation(shift=2, flip="alternating", erase=12),
+        train_size=60_000,
+    ),
+    # Notebook 11: for real photos; this one comes with the package.
+    "photo": override(
+        _TRANSFER,
+        epochs=16,
+        selection=0.5,
+        augmentation=Augmentation(shift=2, flip="alternating", erase=6, rotate=6, zoom=0.08),
+        synthetic_photos=True,
+    ),
+}
 
 
 def get(name: str) -> Recipe:

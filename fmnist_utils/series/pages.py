@@ -1,19 +1,19 @@
-"""The HTML pages of the series, made from the templates beside this module."""
+"""Pages and generated cells, made from the templates beside this module."""
 
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("fmnist_utils.series"),
-    autoescape=True,
+    autoescape=select_autoescape(["html"]),
     trim_blocks=True,
     undefined=StrictUndefined,
 )
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page as text; what it is given is escaped, unless the template says ``safe``.
+    """Return what a template makes; into HTML, values are escaped unless it says ``safe``.
 
     Parameters
     ----------

@@ -12,13 +12,16 @@ import pandas as pd
 
 from fmnist_utils import paths, results
 from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.files import atomic_write
+from fmnist_utils.files import write_text
 from fmnist_utils.profiles import PROFILES
+from fmnist_utils.series.pages import render
 
 COSTS = "costs.json"
 SPEED = "speed.json"
 # What a notebook needs beyond the course's own libraries.
 _EXTRAS = {"11_deployment": "course,serve,export"}
+# Tags of cells whose text is made from the template of that name.
+_GENERATED = {"cost", "install", "navigation"}
 
 
 def publish(names: list[str], output: Path) -> None:
@@ -35,7 +38,8 @@ def publish(names: list[str], output: Path) -> None:
     for name in names:
         source = paths.notebooks_dir() / f"{name}.ipynb"
         executed = nbformat.read(output / source.name, as_version=4)
-        _write_notebook(source, grafted(nbformat.read(source, as_version=4), executed))
+        notebook = grafted(nbformat.read(source, as_version=4), executed)
+        write_text(source, _notebook_text(notebook))
         shutil.rmtree(target / name, ignore_errors=True)
         if (output / "figures" / name).exists():
             shutil.copytree(output / "figures" / name, target / name)
@@ -84,8 +88,7 @@ def stamp() -> None:
         If README lacks the two marks around its table.
     """
     for path, text in stamped().items():
-        with atomic_write(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write_text(path, text)
 
 
 def stamped() -> dict[Path, str]:
@@ -93,17 +96,20 @@ def stamped() -> dict[Path, str]:
     names = [path.stem for path in sorted(paths.notebooks_dir().glob("[0-9][0-9]_*.ipynb"))]
     costs = _read_json(paths.published_figures_dir() / COSTS)
     texts = {paths.root() / "README.md": _stamped_readme()}
-    for index, name in enumerate(names):
+    for before, name, after in zip(["", *names], names, [*names[1:], ""], strict=False):
         path = paths.notebooks_dir() / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
-        generated = {
-            "cost": _badge(name) + _cost_table(costs.get(name, {})),
-            "install": _install(name),
-            "navigation": _navigation(names, index),
+        told = {
+            "name": name,
+            "before": before,
+            "after": after,
+            "repository": repository(),
+            "extras": _EXTRAS.get(name, "course"),
+            "costs": {p: costs[name][p] for p in PROFILES if p in costs.get(name, {})},
         }
         for cell in notebook.cells:
-            for tag in cell.metadata.get("tags", []):
-                cell.source = generated.get(tag, cell.source)
+            for tag in _GENERATED & set(cell.metadata.get("tags", [])):
+                cell.source = render(f"{tag}.md", **told).rstrip()
         texts[path] = _notebook_text(notebook)
     return texts
 
@@ -155,67 +161,22 @@ def _publish_costs(output: Path) -> None:
         for name, entry in _read_json(report).items():
             measured = {key: entry[key] for key in ("seconds", "peak_gib")}
             costs.setdefault(name, {})[entry["profile"]] = measured
-    with atomic_write(target) as unfinished:
-        unfinished.write_text(json.dumps(costs, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _cost_table(costs: dict[str, dict[str, float]]) -> str:
-    lines = ["| profile | time | memory |", "| --- | --- | --- |"]
-    for profile in PROFILES:
-        if profile in costs:
-            minutes = max(1, round(costs[profile]["seconds"] / 60))
-            lines.append(f"| {profile} | {minutes} min | {costs[profile]['peak_gib']:.1f} GiB |")
-    note = (
-        "Measured on two processor cores with nothing trained beforehand, except in profile full, "
-        "where networks trained in an earlier run do not count: all together they take hours."
-    )
-    return "\n".join([*lines, "", note]) if len(lines) > 2 else "Not measured yet."
-
-
-def _badge(name: str) -> str:
-    if not repository():
-        return ""
-    address = f"https://colab.research.google.com/github/{repository()}/blob/main/notebooks"
-    picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[![Open in Colab]({picture})]({address}/{name}.ipynb)\n\n"
-
-
-def _install(name: str) -> str:
-    extras = _EXTRAS.get(name, "course")
-    address = f"fmnist_utils[{extras}] @ git+https://github.com/{repository()}"
-    source = address if repository() else f"..[{extras}]"
-    return (
-        "# Only where the package or a library of its lessons is missing, as in Colab, whose own\n"
-        "# TensorFlow stays.\n"
-        "from importlib.util import find_spec\n\n"
-        'if find_spec("fmnist_utils") is None or find_spec("faiss") is None:\n'
-        f'    %pip install --quiet "{source}"'
-    )
-
-
-def _navigation(names: list[str], index: int) -> str:
-    links = ["[Contents](../README.md)"]
-    if index > 0:
-        links.insert(0, f"[← {names[index - 1]}]({names[index - 1]}.ipynb)")
-    if index + 1 < len(names):
-        links.append(f"[{names[index + 1]} →]({names[index + 1]}.ipynb)")
-    return " · ".join(links)
+    write_text(target, json.dumps(costs, indent=1, sort_keys=True) + "\n")
 
 
 def _stamped_readme() -> str:
     path = paths.root() / "README.md"
     text = path.read_text(encoding="utf-8")
-    speeds = results.read(paths.published_figures_dir() / SPEED)
     tables = {
         "results": results.leaderboard(results.read(paths.published_results())),
-        "speed": speed_table(speeds),
+        "speed": speed_table(results.read(paths.published_figures_dir() / SPEED)),
     }
     for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
-        if begin not in text or end not in text:
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not (found and ended):
             raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
-        before, rest = text.split(begin, 1)
-        after = rest.split(end, 1)[1]
         text = f"{before}{begin}{markdown_table(table)}\n{end}{after}"
     return text
 
@@ -226,11 +187,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _notebook_text(notebook: nbformat.NotebookNode) -> str:
     return str(nbformat.writes(notebook)) + "\n"
-
-
-def _write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(_notebook_text(notebook), encoding="utf-8")
 
 
 def check_publishable(profile: str, seed: int, parameters: dict[str, str]) -> None:

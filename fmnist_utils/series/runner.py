@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,11 @@ import papermill
 import psutil
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
+from pydantic import TypeAdapter, ValidationError
 
 from fmnist_utils import paths, profiles, results
 from fmnist_utils.errors import BadInputError, FailureError, unknown
-from fmnist_utils.files import atomic_write
+from fmnist_utils.files import write_text
 from fmnist_utils.series.fingerprint import fingerprint
 from fmnist_utils.series.pages import render
 
@@ -117,8 +119,7 @@ def run(
         # Read again: another process may have run another notebook into the same folder meanwhile.
         report = _read_report(output)
         report[path.stem] = {"fingerprint": now, "profile": profile, **measured}
-        with atomic_write(output / REPORT) as unfinished:
-            unfinished.write_text(json.dumps(report, indent=2), encoding="utf-8")
+        write_text(output / REPORT, json.dumps(report, indent=2))
         _write_index(output, report)
     print(f"Index: {output / 'index.html'}")
     return output
@@ -127,35 +128,24 @@ def run(
 def _checked_parameters(path: Path, given: Mapping[str, str]) -> dict[str, Any]:
     """Return the given parameters, converted to the types of the notebook's own defaults."""
     own = papermill.inspect_notebook(str(path))
-    for name in given:
+    values = {}
+    for name, text in given.items():
         if name not in own:
             raise unknown(f"parameter of {path.stem}", name, own)
-    return {name: _parse(name, text, own[name]["default"]) for name, text in given.items()}
-
-
-def _parse(name: str, text: str, default: str) -> Any:
-    kind = type(_literal(default))
-    value = text if kind is str else _literal(text)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise BadInputError(f"Parameter {name} takes a value like {default}; received {text!r}.")
-    return value
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
+        default = own[name]["default"]
+        try:
+            values[name] = TypeAdapter(type(ast.literal_eval(default))).validate_strings(text)
+        except ValidationError as error:
+            raise BadInputError(
+                f"Parameter {name} takes a value like {default}; received {text!r}."
+            ) from error
+    return values
 
 
 def _make_writable(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        probe = output / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=output).close()
     except OSError as error:
         raise BadInputError(
             f"Cannot write to output folder {output} ({error.strerror}): choose another --output."
@@ -254,5 +244,4 @@ def _write_index(output: Path, report: Mapping[str, Mapping[str, Any]]) -> None:
         rows=results.read(output / "figures" / "results.json"),
         environment=json.dumps(results.environment()),
     )
-    with atomic_write(output / "index.html") as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    write_text(output / "index.html", page)

@@ -1,8 +1,7 @@
 """Measure on the test set: at the last epoch, with a recipe that is fixed, never to choose."""
 
-import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils import data, evaluation, paths, recipes, results, store
-from fmnist_utils.classes import N_CLASSES
 from fmnist_utils.files import atomic_write
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series.trained import trained
 
+_KINDS = ("plain", "tta")
 # The notebook that tells of each recipe.
-TAUGHT_IN = types.MappingProxyType(
-    {
-        "dense": "02_dense",
-        "cnn": "03_cnn",
-        "cnn_deep": "03_cnn",
-        "regularised": "04_regularisation",
-        "transfer": "07_transfer",
-        "fast": "10_fast_and_accurate",
-        "small": "10_fast_and_accurate",
-        "accurate": "10_fast_and_accurate",
-        "photo": "11_deployment",
-    }
-)
+TAUGHT_IN = {
+    "dense": "02_dense",
+    "cnn": "03_cnn",
+    "cnn_deep": "03_cnn",
+    "regularised": "04_regularisation",
+    "transfer": "07_transfer",
+    "fast": "10_fast_and_accurate",
+    "small": "10_fast_and_accurate",
+    "accurate": "10_fast_and_accurate",
+    "photo": "11_deployment",
+}
 
 
 def read_test(
@@ -69,74 +66,77 @@ def read_test(
         If the images are missing, or results cannot be written.
     """
     test = data.load_test(recipe.dataset)
-    kinds = {None: "plain", "tta": "tta"} if tta else {None: "plain"}
-    sums = {kind: np.zeros((len(test.labels), N_CLASSES)) for kind in kinds}
-    read = []
+    about = results.Study(
+        notebook=TAUGHT_IN[name],
+        recipe=name,
+        dataset=recipe.dataset,
+        split="test",
+        profile="full",
+        variant=variant,
+    )
+    path = (paths.published_figures_dir() if publish else paths.runs_dir()) / "results.json"
+    key = store.key(recipes.override(recipe, seed=0))
+    kinds = _KINDS if tta else _KINDS[:1]
+    read: list[_Predictions] = []
     for seed in seeds:
         one = recipes.override(recipe, seed=seed)
         file = _file(name, one) if publish and ensemble else None
-        read.append(_predictions(one, test.images, kinds.values(), file))
-        for kind, of_kind in kinds.items():
-            probabilities = read[-1].probabilities[of_kind]
-            sums[kind] += probabilities
-            what = _Reading(name, recipe, _joined(variant, kind), publish)
-            what.record(test.labels, probabilities, seed, read[-1:])
+        read.append(_predictions(one, test.images, kinds, file))
+        for kind in kinds:
+            study = _of_variant(about, kind)
+            _record(path, study, read[-1:], kind, test.labels, seed=seed, key=key)
     if ensemble and len(read) > 1:
-        for kind, total in sums.items():
-            what = _Reading(name, recipe, _joined(variant, "ensemble", kind), publish)
+        for kind in kinds:
+            study = _of_variant(about, "ensemble", kind)
             # Ensembles share networks: two of them would be no two seeds with an interval.
-            what.record(test.labels, total / len(read), 0, read)
+            _record(path, study, read, kind, test.labels, seed=0, key=key)
     print(f"{len(seeds)} seeds together, class by class:")
-    print(evaluation.class_report(test.labels, sums[None] / len(read)).round(4).to_string())
+    print(evaluation.class_report(test.labels, _mean(read, "plain")).round(4).to_string())
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """One way to measure on the test set, and whether the results are published."""
-
-    name: str
-    recipe: Recipe
-    variant: str | None
-    publish: bool
-
-    def record(
-        self,
-        labels: NDArray[np.int64],
-        probabilities: NDArray[np.floating],
-        seed: int,
-        read: Sequence["_Predictions"],
-    ) -> None:
-        """Print one measurement and add it to the results."""
-        metrics = evaluation.metrics(labels, probabilities)
-        right = round(metrics["accuracy"] * len(labels))
-        low, high = evaluation.accuracy_interval(right, len(labels))
-        name = f"{self.name} ({self.variant})" if self.variant else self.name
-        print(
-            f"{name}, seed {seed}, {len(labels):,} "
-            f"{self.recipe.dataset} test images: accuracy {metrics['accuracy']:.4f} "
-            f"(95 % interval {low:.4f} to {high:.4f}), macro F1 {metrics['f1_macro']:.4f}"
-        )
-        folder = paths.published_figures_dir() if self.publish else paths.runs_dir()
-        results.record(
-            folder / "results.json",
-            results.Study(
-                notebook=TAUGHT_IN[self.name],
-                recipe=self.name,
-                dataset=self.recipe.dataset,
-                split="test",
-                profile="full",
-                variant=self.variant,
-            ),
-            metrics,
-            seed=seed,
-            parameters=sum(one.parameters for one in read),
-            train_seconds=sum(one.train_seconds for one in read),
-            key=store.key(recipes.override(self.recipe, seed=0)),
-        )
+def _of_variant(study: results.Study, *ways: str) -> results.Study:
+    names = [study.variant, *(way for way in ways if way != "plain")]
+    return replace(study, variant="_".join(filter(None, names)) or None)
 
 
-def _joined(*names: str | None) -> str | None:
-    return "_".join(name for name in names if name) or None
+def _record(
+    path: Path,
+    study: results.Study,
+    networks: Sequence["_Predictions"],
+    kind: str,
+    labels: NDArray[np.int64],
+    *,
+    seed: int,
+    key: str,
+) -> None:
+    """Measure the mean prediction of some networks, print what comes out and add it to results."""
+    metrics = evaluation.metrics(labels, _mean(networks, kind))
+    n = len(labels)
+    low, high = evaluation.accuracy_interval(round(metrics["accuracy"] * n), n)
+    print(
+        f"{study.recipe} ({study.variant})" if study.variant else study.recipe,
+        f"seed {seed}",
+        f"{n:,} {study.dataset} test images: accuracy {metrics['accuracy']:.4f} "
+        f"(95 % interval {low:.4f} to {high:.4f})",
+        f"macro F1 {metrics['f1_macro']:.4f}",
+        sep=", ",
+    )
+    results.record(
+        path,
+        study,
+        metrics,
+        seed=seed,
+        parameters=sum(network.parameters for network in networks),
+        train_seconds=sum(network.train_seconds for network in networks),
+        key=key,
+    )
+
+
+def _mean(networks: Sequence["_Predictions"], kind: str) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.mean(
+        [network.probabilities[kind] for network in networks], axis=0, dtype=float
+    )
+    return mean
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,3 @@ def _file(name: str, recipe: Recipe) -> Path:
     """Return where a recipe's predictions of the test images are kept."""
     file = f"{name}-seed{recipe.seed}-{store.key(recipe)}.npz"
     return paths.published_figures_dir() / "predictions" / file
-
-
-_KINDS = ("plain", "tta")
