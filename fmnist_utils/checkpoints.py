@@ -53,6 +53,7 @@ def save(folder: Path, model: keras.Model, state: State) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     older = list(folder.glob(_PATTERN))
+    # Not by files.atomic_write: Keras demands this ending.
     unfinished = folder / "unfinished.weights.h5"
     model.save_weights(unfinished)
     with h5py.File(unfinished, "a") as file:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fmnist_utils import models
 from fmnist_utils.arrays import softmax
 from fmnist_utils.classes import IMAGE_SHAPE
-from fmnist_utils.errors import FailureError, unknown
+from fmnist_utils.errors import not_installed, unknown
 from fmnist_utils.files import atomic_write
 
 Images = NDArray[np.uint8]
@@ -155,10 +155,7 @@ def check_installed(kind: str) -> None:
     if kind not in SUFFIXES:
         raise unknown("format", kind, SUFFIXES)
     if importlib.util.find_spec(_LIBRARIES[kind]) is None:
-        raise FailureError(
-            f"Format {kind} needs {_LIBRARIES[kind]}, which is not installed: "
-            "pip install 'fmnist_utils[export]'."
-        )
+        raise not_installed(_LIBRARIES[kind], "export")
 
 
 def _kind(path: Path) -> str:

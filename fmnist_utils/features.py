@@ -24,7 +24,7 @@ def pooled(
     *,
     seed: int = 0,
 ) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """Return what some layers of an untuned `models.transfer` make of images, pooled.
+    """Return what some layers of an untrained `models.transfer` make of images, pooled.
 
     Computed once: later calls with the same arguments read it from ``features/`` in the runs
     folder.

@@ -48,6 +48,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, in one step; errors as `atomic_write`."""
+    """Write a text in UTF-8, in one step; errors as `atomic_write`.
+
+    Parameters
+    ----------
+    path : Path
+        Missing folders are made.
+    text : str
+        All of the file.
+    """
     with atomic_write(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -20,6 +20,7 @@ from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.layers import FusedBatchNormalization
 from fmnist_utils.recipes import (
+    BACKBONES,
     CNNOptions,
     DenseOptions,
     Options,
@@ -30,13 +31,25 @@ from fmnist_utils.recipes import (
 
 
 def dense(options: DenseOptions) -> keras.Model:
-    """Return a fully connected network."""
+    """Return a fully connected network.
+
+    Parameters
+    ----------
+    options : DenseOptions
+        Widths and dropout.
+    """
     hidden = _hidden(options.units, options.dropout)
     return keras.Sequential([*_input(), layers.Flatten(), *hidden, _classifier()], name="dense")
 
 
 def cnn(options: CNNOptions) -> keras.Model:
-    """Return a plain convolutional network: blocks of 3x3 convolutions, each closed by pooling."""
+    """Return a plain convolutional network: blocks of 3x3 convolutions and max pooling.
+
+    Parameters
+    ----------
+    options : CNNOptions
+        Filters of each block, dense layers and regularisation.
+    """
     penalty = keras.regularizers.L2(options.l2) if options.l2 else None
 
     def convolution(n: int, *pooling: keras.Layer) -> list[keras.Layer]:
@@ -71,6 +84,11 @@ def residual(options: ResidualOptions) -> keras.Model:
 
     A stem, then a stage for each further number of filters: a convolution, max pooling, and a
     residual pair of convolutions (He et al., arXiv 1512.03385); global max pooling at the end.
+
+    Parameters
+    ----------
+    options : ResidualOptions
+        Filters of each stage.
     """
     normalization = FusedBatchNormalization if options.fused else layers.BatchNormalization
 
@@ -96,22 +114,13 @@ def residual(options: ResidualOptions) -> keras.Model:
     return keras.Model(inputs, outputs, name="residual")
 
 
-# Networks of `keras.applications` with weights from ImageNet, and the range of pixel values that
-# they were trained with.
-BACKBONES: dict[str, tuple[float, float]] = {
-    "MobileNet": (-1, 1),
-    "MobileNetV2": (-1, 1),
-    "NASNetMobile": (-1, 1),
-    "Xception": (-1, 1),
-    "EfficientNetB0": (0, 255),
-    "EfficientNetV2B0": (0, 255),
-    "MobileNetV3Small": (0, 255),
-    "ConvNeXtTiny": (0, 255),
-}
-
-
 def transfer(options: TransferOptions) -> keras.Model:
     """Return a network for photographs with a new last layer; it sees enlarged grey images.
+
+    Parameters
+    ----------
+    options : TransferOptions
+        The network, its weights, and what of it is trained.
 
     Raises
     ------

@@ -26,7 +26,7 @@ class Muon(keras.optimizers.Optimizer):  # type: ignore[misc]
     momentum : float
         Of the kernels, of Nesterov's form.
     other_lr_multiplier : float
-        By what the rate of all other weights is larger.
+        Factor from the kernels' rate to that of all other weights.
     **kwargs
         As in `keras.optimizers.Optimizer`.
 
@@ -107,7 +107,7 @@ class LayerwiseAdam(keras.optimizers.Adam):  # type: ignore[misc]
     learning_rate : float or keras.optimizers.schedules.LearningRateSchedule
         Of the last layer that has weights.
     layer_decay : float
-        By what each layer's rate is multiplied to give that of the layer before it.
+        Factor from each layer's rate to that of the layer before it.
     **kwargs
         As in `keras.optimizers.Adam`.
 

@@ -29,6 +29,12 @@ def for_profile(recipe: Recipe, profile: str) -> Recipe:
 
 
 def check_profile(profile: str) -> None:
-    """Raise BadInputError unless the profile is one of `PROFILES`."""
+    """Raise BadInputError unless the profile is one of `PROFILES`.
+
+    Parameters
+    ----------
+    profile : str
+        The name received.
+    """
     if profile not in PROFILES:
         raise unknown("profile", profile, PROFILES)

@@ -5,7 +5,7 @@ A recipe is checked once, when it is made; whoever receives one need not look ag
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, PlainSerializer, Strict, model_validator
 
@@ -13,6 +13,18 @@ from fmnist_utils.data.splits import check_train_size
 from fmnist_utils.errors import BadInputError, unknown
 from fmnist_utils.typed_fields import Checked
 
+# Networks of `keras.applications`, and the range of pixel values they were trained with.
+BACKBONES: Mapping[str, tuple[float, float]] = {
+    "MobileNet": (-1, 1),
+    "MobileNetV2": (-1, 1),
+    "NASNetMobile": (-1, 1),
+    "Xception": (-1, 1),
+    "EfficientNetB0": (0, 255),
+    "EfficientNetV2B0": (0, 255),
+    "MobileNetV3Small": (0, 255),
+    "ConvNeXtTiny": (0, 255),
+}
+Backbone: TypeAlias = Literal[tuple(BACKBONES)]  # type: ignore[valid-type]  # names stand once
 Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Strict(strict=False)]  # or a list
 Blocks = Annotated[tuple[Widths, ...], Strict(strict=False), Field(min_length=1, max_length=4)]
@@ -121,33 +133,22 @@ class TransferOptions(Checked):
     Parameters
     ----------
     backbone : str
-        A network of `keras.applications`, a key of `fmnist_utils.models.BACKBONES`.
+        A network of `keras.applications`, a key of `BACKBONES`.
     alpha : float, optional
         Width of a MobileNet; None for a backbone that has only one.
     size : int
         Side, in pixels, to which the images are enlarged.
     weights : {"imagenet"}, optional
-        What to start from; None for random weights. They are looked for in the Keras home
-        (``KERAS_HOME``) and downloaded if they are not there.
+        None for random ones. Looked for in the Keras home, and downloaded if not there.
     tuned : int, optional
-        How many of the backbone's last layers training changes; all, where it is not given.
+        How many of the backbone's last layers are trained; None for all.
     dropout : float
         Share of the backbone's features that training drops.
     momentum : float
-        Share of a normalisation's running statistics that an update keeps. With random weights
-        the first ones mean nothing: a smaller share forgets them sooner.
+        Share of a normalisation's running statistics that an update keeps.
     """
 
-    backbone: Literal[
-        "MobileNet",
-        "MobileNetV2",
-        "NASNetMobile",
-        "Xception",
-        "EfficientNetB0",
-        "EfficientNetV2B0",
-        "MobileNetV3Small",
-        "ConvNeXtTiny",
-    ]
+    backbone: Backbone
     alpha: Annotated[float, Field(gt=0)] | None
     size: Annotated[int, Field(ge=32)] = 96
     weights: Literal["imagenet"] | None = "imagenet"
@@ -165,7 +166,7 @@ OPTIONS: Mapping[str, type[Options]] = {
 }
 
 
-def model_options(model: str, options: Options | Mapping[str, Any]) -> Options:
+def model_options(model: object, options: Options | Mapping[str, Any]) -> Options:
     """Return a model's options, checked.
 
     Parameters
@@ -180,7 +181,7 @@ def model_options(model: str, options: Options | Mapping[str, Any]) -> Options:
     BadInputError
         If the model or an option is unknown, is missing, or its value does not fit.
     """
-    if model not in OPTIONS:
+    if not isinstance(model, str) or model not in OPTIONS:
         raise unknown("model", model, OPTIONS)
     kind = OPTIONS[model]
     if isinstance(options, kind):
@@ -222,8 +223,8 @@ class Recipe(Checked):
     label_smoothing : float
         Share of a label's probability that is spread over all classes.
     ema : float
-        Decay an update of the running average of the weights that validates and is kept; 0 keeps
-        the last weights.
+        Decay per update of the exponential moving average of the weights, which is validated and
+        kept; 0 keeps the last weights.
     selection : float
         Share of the training images that each epoch after the first shows, most of them those with
         the largest losses so far, see `fmnist_utils.training.select`; 1 shows all.
@@ -243,7 +244,6 @@ class Recipe(Checked):
     seed : int
         Of initial weights, order of the images and dropout.
     dataset : {"fashion_mnist", "mnist", "sketches"}
-        Where the images come from.
     train_size : int
         Images trained on; 55,000 is all but the 5,000 for validation, 60,000 is all.
     """
@@ -273,7 +273,7 @@ class Recipe(Checked):
     @model_validator(mode="before")
     @classmethod
     def _with_typed_options(cls, fields: dict[str, Any]) -> dict[str, Any]:
-        options = model_options(fields.get("model", ""), fields.get("options", {}))
+        options = model_options(fields.get("model"), fields.get("options", {}))
         return {**fields, "options": options}
 
     @model_validator(mode="after")
@@ -294,7 +294,7 @@ class Recipe(Checked):
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
-        """Return the recipe that `to_json` wrote."""
+        """Return the recipe that `to_json` wrote, also when a field had another name."""
         fields = json.loads(text)
         return cls(synthetic_photos=fields.pop("imitations", False), **fields)
 
@@ -305,7 +305,7 @@ def override(recipe: Recipe, **changes: Any) -> Recipe:
     Parameters
     ----------
     recipe : Recipe
-        The recipe to start from; it stays as it is.
+        What to start from.
     **changes
         New values by field name.
 
@@ -445,7 +445,13 @@ def get(name: str) -> Recipe:
 
 
 def name_of(recipe: Recipe) -> str:
-    """Return the name of the recipe most like it of the same network and images, or the model's."""
+    """Return the name of the recipe most like one of the same network and images, or the model's.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the series, or a changed one.
+    """
 
     def differences(name: str) -> int:
         return sum(value != getattr(recipe, field) for field, value in RECIPES[name])

@@ -104,7 +104,13 @@ class Session:
         return range(self.seed, self.seed + (3 if self.full else 1))
 
     def choose(self, *, smoke: Any, quick: Any, full: Any) -> Any:
-        """Return the value for the session's profile."""
+        """Return the value for the session's profile.
+
+        Parameters
+        ----------
+        smoke, quick, full : object
+            One value a profile.
+        """
         return {"smoke": smoke, "quick": quick, "full": full}[self.profile]
 
     def recipe(self, name: str, **changes: Any) -> Recipe:

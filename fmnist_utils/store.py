@@ -77,7 +77,13 @@ class Run:
 
 
 def key(recipe: Recipe) -> str:
-    """Return the 12 hex digits that stand for a recipe, its data and the format of runs."""
+    """Return the 12 hex digits that stand for a recipe, its data and the format of runs.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Equal recipes have equal keys.
+    """
     # What says nothing new is left out, so that a field added later leaves older keys as they are.
     fields = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     identity = {
@@ -92,6 +98,11 @@ def key(recipe: Recipe) -> str:
 def find(recipe: Recipe) -> Run | None:
     """Return the finished run of a recipe, or None.
 
+    Parameters
+    ----------
+    recipe : Recipe
+        As it was trained, its seed included.
+
     Raises
     ------
     FailureError
@@ -104,7 +115,7 @@ def find(recipe: Recipe) -> Run | None:
                 f"Run {folder} lacks {', '.join(missing)}: delete the folder to train it again."
             )
         # The key leaves out what is a field's default, so a changed default keeps it.
-        if Run(folder).recipe != Recipe.from_json(recipe.to_json()):
+        if Run(folder).recipe != recipe:
             raise FailureError(
                 f"Run {folder} was trained when a recipe's defaults were others: delete the folder "
                 "to train it again."
@@ -129,7 +140,8 @@ def get_or_train(recipe: Recipe, *, extra: ExtraImages | None = None, verbose: b
         What to train; its seed is part of it.
     extra : callable, optional
         From training images and a seed to more of them, for a recipe with ``synthetic_photos``:
-        `photos.synthetic.training_images`. No other recipe asks for it.
+        `photos.synthetic.training_images`. No other recipe asks for it. The key does not cover
+        what it gives; ``environment.json`` has a hash of all images that were trained on.
     verbose : bool
         Print what happens, one line an epoch.
 

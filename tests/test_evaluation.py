@@ -212,7 +212,7 @@ def test_comparison_turned_around(sample: tuple[np.ndarray, np.ndarray], seed: i
     assert (one["only_first"], one["only_second"]) == (two["only_second"], two["only_first"])
 
 
-def test_images_needed_give_the_power_asked_for() -> None:
+def test_the_sample_size_gives_the_power_asked_for() -> None:
     only_first, only_second = 0.02, 0.03
     n = evaluation.mcnemar_sample_size(only_first, only_second)
     rng = np.random.default_rng(0)

@@ -40,6 +40,7 @@ def test_unknown_field_names_the_valid_ones() -> None:
     ("field", "value", "message"),
     [
         ("model", "resnet", "Unknown model 'resnet': choose one of dense, cnn"),
+        ("model", ["dense"], r"Unknown model \['dense'\]: choose one of dense, cnn"),
         ("model", "cnn", r"Model cnn takes CNNOptions or a mapping; received DenseOptions\("),
         ("seed", 2**32, "seed: .* less than or equal to 4294967295"),
         ("epochs", 0, "epochs: .* greater than or equal to 1; received 0"),

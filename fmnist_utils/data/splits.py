@@ -36,7 +36,7 @@ def load_training(dataset: str = "fashion_mnist", *, train_size: int = 55_000) -
     Parameters
     ----------
     dataset : str
-        One of `DATASETS`. Of ``"sketches"`` there are only 6,000, of which 1,000 are for
+        One of `published.DATASETS`. Of ``"sketches"`` there are only 6,000, of which 1,000 are for
         validation; a `train_size` above 6,000 means all the others.
     train_size : int
         How many images to train on: all that are not in the validation set, fewer (a stratified
@@ -126,7 +126,7 @@ def load_test(dataset: str = "fashion_mnist") -> Labelled:
     Parameters
     ----------
     dataset : str
-        One of `DATASETS`.
+        One of `published.DATASETS`.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def load_published(dataset: str = "fashion_mnist") -> tuple[Labelled, Labelled]:
     Parameters
     ----------
     dataset : str
-        One of `DATASETS`.
+        One of `published.DATASETS`.
 
     Returns
     -------

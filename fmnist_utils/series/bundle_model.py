@@ -52,7 +52,7 @@ def package(run: store.Run, name: str, folder: Path) -> dict[str, Any]:
     card = {
         "name": name,
         "version": __version__,
-        "recipe": json.loads(run.recipe.to_json()),
+        "recipe": run.recipe.model_dump(mode="json"),
         "data": data.hashes(run.recipe.dataset),
         "parameters": run.metrics["parameters"],
         "limits": LIMITS,

@@ -95,9 +95,6 @@ def _module_files(name: str, package: Path) -> set[Path]:
 
 
 def _data_files(folder: Path) -> set[Path]:
-    # Pages only show what is measured.
-    return {
-        file
-        for file in folder.rglob("*")
-        if file.is_file() and file.suffix not in {".py", ".pyc", ".html"}
-    }
+    # Models and tables; pages and templates only show what is measured.
+    kinds = {".onnx", ".keras", ".json", ".csv"}
+    return {file for file in folder.rglob("*") if file.suffix in kinds}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils import data, evaluation, paths, recipes, results, store
+from fmnist_utils.errors import unknown
 from fmnist_utils.files import atomic_write
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series.trained import trained
@@ -67,7 +68,7 @@ def read_test(
     """
     test = data.load_test(recipe.dataset)
     about = results.Study(
-        notebook=TAUGHT_IN[name],
+        notebook=_notebook_of(name),
         recipe=name,
         dataset=recipe.dataset,
         split="test",
@@ -92,6 +93,12 @@ def read_test(
             _record(path, study, read, kind, test.labels, seed=0, key=key)
     print(f"{len(seeds)} seeds together, class by class:")
     print(evaluation.class_report(test.labels, _mean(read, "plain")).round(4).to_string())
+
+
+def _notebook_of(name: str) -> str:
+    if name not in TAUGHT_IN:
+        raise unknown("recipe of a notebook", name, TAUGHT_IN)
+    return TAUGHT_IN[name]
 
 
 def _of_variant(study: results.Study, *ways: str) -> results.Study:

@@ -41,7 +41,8 @@ def _lesson(name: str) -> Path:
         ("photos/prepare.py", ["00", "11", "12"], ["01", "02"]),
         ("service/page.html", [], ["00", "01", "02", "10", "11", "12"]),
         ("service/app.py", ["11"], ["00", "01", "02", "10", "12"]),
-        ("series/runner.py", ["11"], ["00", "01", "02", "10", "12"]),
+        ("series/runner.py", [], ["00", "01", "02", "10", "11", "12"]),
+        ("series/templates/cost.md", [], ["00", "11"]),
     ],
 )
 def test_a_change_reruns_the_notebooks_that_reach_it(
