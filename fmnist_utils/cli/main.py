@@ -1,10 +1,9 @@
 """The command ``fmnist``. What is heavy is imported by the commands that need it."""
 
-import dataclasses
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from fmnist_utils.store import Run
 
 _PATH = click.Path(path_type=Path)
-_PROFILE = click.option(
-    "--profile", default="quick", show_default=True, help="How much to compute: smoke, quick, full."
-)
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
@@ -40,18 +36,12 @@ def main() -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BadInputError as error:
-        _end(error, 2)
-    except FailureError as error:
-        _end(error, 1)
+    except (BadInputError, FailureError) as error:
+        print(f"fmnist: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, BadInputError) else 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     sys.exit(0)
-
-
-def _end(error: Exception, code: int) -> NoReturn:
-    print(f"fmnist: {error}", file=sys.stderr)
-    sys.exit(code)
 
 
 @contextmanager
@@ -66,7 +56,7 @@ def _needs(extra: str) -> Iterator[None]:
         raise not_installed(library, extra) from error
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__)
 def commands() -> None:
     """Fashion-MNIST, measured: run the notebooks, train and evaluate their recipes."""
@@ -74,8 +64,8 @@ def commands() -> None:
 
 @commands.command("run")
 @click.argument("numbers", nargs=-1)
-@_PROFILE
-@click.option("--seed", default=0, show_default=True, help="Of everything that is random.")
+@click.option("--profile", default="quick", help="How much to compute: smoke, quick, full.")
+@click.option("--seed", default=0, help="Of everything that is random.")
 @click.option(
     "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
 )
@@ -115,19 +105,17 @@ def run_series(
 @_needs("course")
 def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -> None:
     """Train the recipe NAME, or find it trained."""
-    changes = {"deterministic": True} if deterministic else {}
-    run = _trained(_recipe(name, assignments, **changes))
+    run = _trained(_recipe(name, assignments, deterministic=deterministic))
     print(run.folder)
     for metric, value in run.metrics.items():
-        print(
-            f"{metric:<14} {value:,.4f}" if isinstance(value, float) else f"{metric:<14} {value:,}"
-        )
+        form = ",.4f" if isinstance(value, float) else ","
+        print(f"{metric:<14} {value:{form}}")
 
 
 @commands.command("evaluate")
 @click.argument("name")
 @_SET
-@click.option("--seeds", default="0,1,2", show_default=True, help="Trained and read one by one.")
+@click.option("--seeds", default="0,1,2", help="Trained and read one by one.")
 @click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
 @click.option("--ensemble", is_flag=True, help="Also average over all seeds.")
 @click.option("--publish", is_flag=True, help="Add to the committed figures/results.json.")
@@ -140,13 +128,7 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
 )
 @_needs("series")
 def evaluate_recipe(
-    name: str,
-    assignments: tuple[str, ...],
-    seeds: str,
-    tta: bool,
-    ensemble: bool,
-    publish: bool,
-    folder: Path | None,
+    name: str, assignments: tuple[str, ...], seeds: str, folder: Path | None, **options: bool
 ) -> None:
     """Read the test set with the recipe NAME at its last epoch, a seed at a time.
 
@@ -154,7 +136,7 @@ def evaluate_recipe(
     """
     chosen = _parse_seeds(seeds)
     if folder is not None:
-        if tta or ensemble or publish:
+        if any(options.values()):
             raise BadInputError(
                 "--report goes alone: leave out --tta, --ensemble and --publish, or run twice."
             )
@@ -165,23 +147,15 @@ def evaluate_recipe(
     if any(assignment.startswith("seed=") for assignment in assignments):
         raise BadInputError("The seeds come from --seeds; leave out --set seed=….")
     recipe = _recipe(name, assignments)
-    _import_tensorflow()
     from fmnist_utils.series import test_set
 
-    test_set.read_test(
-        name,
-        recipe,
-        chosen,
-        variant=", ".join(assignments) or None,
-        tta=tta,
-        ensemble=ensemble,
-        publish=publish,
-    )
+    variant = ", ".join(assignments) or None
+    test_set.read_test(name, recipe, chosen, variant=variant, **options)
 
 
 @commands.command("results")
-@click.option("--split", default="test", show_default=True, help="test or validation.")
-@click.option("--profile", default="full", show_default=True, help="smoke, quick or full.")
+@click.option("--split", default="test", help="test or validation.")
+@click.option("--profile", default="full", help="smoke, quick or full.")
 @_needs("course")
 def show_results(split: str, profile: str) -> None:
     """Show the published results."""
@@ -190,9 +164,8 @@ def show_results(split: str, profile: str) -> None:
     profiles.check_profile(profile)
     if split not in ("test", "validation"):
         raise unknown("split", split, ("test", "validation"))
-    table = results.leaderboard(
-        results.read(paths.published_results()), split=split, profile=profile
-    )
+    rows = results.read(paths.published_results())
+    table = results.leaderboard(rows, split=split, profile=profile)
     text = table.to_string(index=False)
     print(f"No results for split {split}, profile {profile}." if table.empty else text)
 
@@ -204,7 +177,6 @@ def show_results(split: str, profile: str) -> None:
     "--on-bad",
     type=click.Choice(["raise", "drop"]),
     default="raise",
-    show_default=True,
     help="List a file's bad images and stop, or leave them out.",
 )
 @_needs("course")
@@ -235,9 +207,9 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
 
 @commands.command("explain")
 @click.argument("image", type=_PATH)
-@click.option("--recipe", "name", default="fast", show_default=True, help="Whose answer.")
+@click.option("--recipe", "name", default="fast", help="Whose answer.")
 @_SET
-@click.option("--method", default="grad_cam", show_default=True, help="Of fmnist_utils.explain.")
+@click.option("--method", default="grad_cam", help="Of fmnist_utils.explain.")
 @click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
 @click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
 @_needs("course")
@@ -253,30 +225,27 @@ def explain_image(
     from fmnist_utils import data
 
     picture = data.read_png(image)
-    recipe = _recipe(name, assignments)
     if wanted is not None and wanted not in CLASS_NAMES:
         raise unknown("class", wanted, CLASS_NAMES)
     if method not in _EXPLANATIONS:
         raise unknown("method", method, _EXPLANATIONS)
     target = _drawable(output or image.with_suffix(f".{method}.png"))
-    _import_tensorflow()
+    run = _trained(_recipe(name, assignments))
     from fmnist_utils import explain, plots
     from fmnist_utils.arrays import scale_maps
 
-    run = _trained(recipe)
     (probability,) = run.predict(picture[None])
     explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
     maps = scale_maps(getattr(explain, method)(run.model, picture[None], [explained]))
     title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
-    plots.save_figure(
-        plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title), target
-    )
+    figure = plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title)
+    plots.save_figure(figure, target)
     print(f"{title}: {target}")
 
 
 @commands.command("predict")
 @click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_PATH)
-@click.option("--top", default=3, show_default=True, help="How many classes to name.")
+@click.option("--top", default=3, help="How many classes to name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line a photo, for a spreadsheet.")
 @click.option("--explain", is_flag=True, help="Draw the steps and the reasons beside each photo.")
@@ -304,7 +273,7 @@ def predict_photos(
 
 @commands.command("similar")
 @click.argument("photo", type=_PATH)
-@click.option("--count", default=10, show_default=True, help="How many neighbours.")
+@click.option("--count", default=10, help="How many neighbours.")
 @click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
 @_needs("course")
 def find_similar(photo: Path, count: int, output: Path | None) -> None:
@@ -318,23 +287,14 @@ def find_similar(photo: Path, count: int, output: Path | None) -> None:
     print(target)
 
 
-def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each of the service's limits."""
-    for limit in reversed(dataclasses.fields(Limits)):
-        command = click.option(
-            f"--max-{limit.name}",
-            limit.name,
-            default=limit.default,
-            show_default=True,
-            help=limit.metadata["help"],
-        )(command)
-    return command
-
-
 @commands.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 for all networks.")
-@click.option("--port", default=8000, show_default=True)
-@_limit_options
+@click.option("--host", default="127.0.0.1", help="0.0.0.0 for all networks.")
+@click.option("--port", default=8000)
+@click.option("--max-bytes", "bytes", default=Limits.bytes, help="Of a request.")
+@click.option("--max-pixels", "pixels", default=Limits.pixels, help="Of a photo.")
+@click.option("--max-files", "files", default=Limits.files, help="Of a request.")
+@click.option("--max-seconds", "seconds", default=Limits.seconds, help="For a request to arrive.")
+@click.option("--max-waiting", "waiting", default=Limits.waiting, help="Requests at work at once.")
 @_needs("serve")
 def serve_http(host: str, port: int, **limits: Any) -> None:
     """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
@@ -346,7 +306,7 @@ def serve_http(host: str, port: int, **limits: Any) -> None:
 @commands.command("export")
 @click.argument("name")
 @_SET
-@click.option("--format", "kind", default="onnx", show_default=True, help="onnx or litert.")
+@click.option("--format", "kind", default="onnx", help="onnx or litert.")
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
 @click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
 @_needs("export")
@@ -355,7 +315,6 @@ def export_recipe(
 ) -> None:
     """Write the recipe NAME, trained, for other runtimes, and compare the answers with Keras's."""
     recipe = _recipe(name, assignments)
-    _import_tensorflow()
     from fmnist_utils import data, export
 
     export.check_installed(kind)
@@ -380,7 +339,6 @@ def export_recipe(
 def package_model(name: str, assignments: tuple[str, ...]) -> None:
     """Make the model that comes with the package anew, from the recipe NAME."""
     recipe = _recipe(name, assignments)
-    _import_tensorflow()
     from fmnist_utils import paths
     from fmnist_utils.series import bundle_model
 
@@ -399,20 +357,17 @@ def stamp_text() -> None:
 
 
 def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":
+    """Return a recipe, and only if it is a good one import TensorFlow, quietly: that takes long."""
     from fmnist_utils import recipes
-
-    changes |= recipes.parse_changes(assignments)
-    return recipes.override(recipes.get(name), **changes)
-
-
-def _import_tensorflow() -> None:
     from fmnist_utils.tensorflow_quiet import import_tensorflow
 
+    changes |= recipes.parse_changes(assignments)
+    recipe = recipes.override(recipes.get(name), **changes)
     import_tensorflow()
+    return recipe
 
 
 def _trained(recipe: "Recipe") -> "Run":
-    _import_tensorflow()
     from fmnist_utils.series.trained import trained
 
     return trained(recipe)

@@ -71,8 +71,8 @@ def answer(
         # Finding a garment's outline takes nearly all of the time, in code that frees the lock.
         # Matplotlib, which explains, draws in one thread only.
         with ThreadPoolExecutor(1 if explain else os.cpu_count()) as pool:
-            shown = len(files) > 1 and sys.stderr.isatty()
-            for line in tqdm(pool.map(line_of, files), total=len(files), disable=not shown):
+            hidden = len(files) == 1 or None  # None: shown on a terminal only
+            for line in tqdm(pool.map(line_of, files), total=len(files), disable=hidden):
                 if line.error:
                     failed.append(line)
                     print(f"fmnist: {line.error}", file=sys.stderr)

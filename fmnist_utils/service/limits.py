@@ -1,6 +1,6 @@
 """What a request to the service may ask for: the one place where the limits stand."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fmnist_utils.photos import MAX_PIXELS
 
@@ -23,8 +23,8 @@ class Limits:
         Requests in progress at once; those beyond whose body is read are answered 503.
     """
 
-    bytes: int = field(default=20_000_000, metadata={"help": "Of a request."})
-    pixels: int = field(default=MAX_PIXELS, metadata={"help": "Of a photo."})
-    files: int = field(default=32, metadata={"help": "Of a request."})
-    seconds: float = field(default=30.0, metadata={"help": "For a request to arrive."})
-    waiting: int = field(default=256, metadata={"help": "Requests at work at once."})
+    bytes: int = 20_000_000
+    pixels: int = MAX_PIXELS
+    files: int = 32
+    seconds: float = 30.0
+    waiting: int = 256
