@@ -50,12 +50,7 @@ class Answers:
 
     def __getitem__(self, part: slice) -> "Answers":
         """Return the answers to some of the images."""
-        return Answers(
-            self.probabilities[part],
-            self.energy_score[part],
-            self.known[part],
-            self.embedding[part],
-        )
+        return Answers(**{name: values[part] for name, values in vars(self).items()})
 
     def names(self) -> list[str]:
         """Return the answer to each image: a class, or `NONE_OF_THE_TEN`."""
@@ -152,17 +147,15 @@ class Predictor:
             If shape or dtype do not fit.
         """
         logits, embedding = self._run(pictures, "logits", "embedding")
-        scaled = logits / self.card["temperature"]
         energy_score = np.logaddexp.reduce(logits, axis=1)
-        probabilities = softmax(scaled)
+        probabilities = softmax(logits / self.card["temperature"])
         length = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+        joined = np.hstack([probabilities, embedding / length]) / np.sqrt(2)
         return Answers(
             probabilities=probabilities,
             energy_score=energy_score,
             known=energy_score >= self.card["energy_threshold"],
-            embedding=np.asarray(
-                np.hstack([probabilities, embedding / length]) / np.sqrt(2), np.float32
-            ),
+            embedding=joined.astype(np.float32),
         )
 
     def predict_file(self, source: str | Path | bytes) -> tuple[prepare.Prepared, Answers]:
@@ -207,14 +200,14 @@ class Predictor:
         """
         pixels = check_pixels(pictures)
         wanted = check_classes(classes, len(pixels))
-        maps = np.zeros(pixels.shape, np.float32)
-        for dy, dx in itertools.product((-_SHIFT, 0, _SHIFT), repeat=2):
-            (class_activation,) = self._run(_shifted(pixels, dy, dx), "class_activation")
-            chosen = np.maximum(class_activation[np.arange(len(class_activation)), ..., wanted], 0)
-            for i, row in enumerate(chosen):
-                chosen_map = cv2.resize(row, IMAGE_SHAPE, interpolation=cv2.INTER_LINEAR)
-                maps[i] += _shifted(chosen_map, -dy, -dx)
-        return scale_maps(maps)
+        padded = np.pad(pixels, [(0, 0), (_SHIFT, _SHIFT), (_SHIFT, _SHIFT)])
+        maps = np.zeros(padded.shape, np.float32)
+        for top, left in itertools.product((2 * _SHIFT, _SHIFT, 0), repeat=2):
+            window = np.s_[:, top : top + IMAGE_SHAPE[0], left : left + IMAGE_SHAPE[1]]
+            (class_activation,) = self._run(padded[window], "class_activation")
+            chosen = np.maximum(class_activation[np.arange(len(pixels)), ..., wanted], 0)
+            maps[window] += [cv2.resize(one, IMAGE_SHAPE) for one in chosen]
+        return scale_maps(maps[:, _SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
 
     def _run(self, pictures: ArrayLike, *outputs: str) -> list[NDArray[np.float32]]:
         pixels = check_pixels(pictures)
@@ -223,12 +216,3 @@ class Predictor:
             for start in range(0, len(pixels), _BATCH)
         ]
         return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
-
-
-def _shifted(pictures: NDArray[Any], dy: int, dx: int) -> NDArray[Any]:
-    """Return images, or one, moved down and to the right; what moves in is 0."""
-    height, width = pictures.shape[-2:]
-    edges = [(0, 0)] * (pictures.ndim - 2) + [(_SHIFT, _SHIFT)] * 2
-    rows, columns = _SHIFT - dy, _SHIFT - dx
-    padded = np.pad(pictures, edges)
-    return padded[..., rows : rows + height, columns : columns + width]

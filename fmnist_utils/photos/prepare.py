@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 EXPLAINED, SIMILAR = ".explained.png", ".similar.png"
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 _WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 class Photo(NamedTuple):
@@ -191,8 +193,7 @@ def to_image(photo: Photo) -> Prepared:
     rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     opaque = cv2.resize(opaque.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
     mask = largest_parts(_grab_cut(rgb) if opaque.all() else opaque)
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = bounding_box(mask)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[box]
     # A white garment must not become background.
     garment = np.where(mask[box], np.maximum(255 - grey, 1), 0).astype(np.uint8)
@@ -236,12 +237,37 @@ def fitted(garment: ArrayLike, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     inside = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     sharp = small + 0.5 * (small - cv2.GaussianBlur(small, (0, 0), 1))
-    image = np.zeros(IMAGE_SHAPE, np.uint8)
-    top, left = (IMAGE_SHAPE[0] - height) // 2, (IMAGE_SHAPE[1] - width) // 2
-    image[top : top + height, left : left + width] = np.where(
-        inside > 0.3, sharp.round().clip(1, 255), 0
-    )
-    return image
+    image = np.where(inside > 0.3, sharp.round().clip(1, 255), 0).astype(np.uint8)
+    return centred(image, IMAGE_SHAPE[0])
+
+
+def centred(picture: NDArray[_Number], side: int) -> NDArray[_Number]:
+    """Return a picture in the middle of a square of zeros.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (height, width)
+        No side of it is longer than the square's.
+    side : int
+        Of the square, in pixels.
+    """
+    before = [(side - length) // 2 for length in picture.shape]
+    edges = [(n, side - length - n) for n, length in zip(before, picture.shape, strict=True)]
+    return np.pad(picture, edges)
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and the columns of the smallest box around what is True.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), bool
+        If nothing is True, the box is the whole mask.
+    """
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if width == 0:
+        height, width = mask.shape
+    return slice(top, top + height), slice(left, left + width)
 
 
 def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
@@ -264,13 +290,11 @@ def _upright(image: Image.Image) -> Photo:
 
 def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the mask of the garment, given that the border of the photo is background."""
-    if min(rgb.shape[:2]) < 8:
-        return np.ones(rgb.shape[:2], bool)
     border = max(2, round(0.03 * max(rgb.shape[:2])))
+    if min(rgb.shape[:2]) < max(8, 2 * border + 1):  # too narrow to have an inside
+        return np.ones(rgb.shape[:2], bool)
     mask = np.full(rgb.shape[:2], cv2.GC_BGD, np.uint8)
     mask[border:-border, border:-border] = cv2.GC_PR_FGD
-    if not (mask == cv2.GC_PR_FGD).any():
-        return np.ones(mask.shape, bool)
     cv2.setRNGSeed(0)  # it begins with clusters that are drawn
     state = np.zeros((2, 1, 65))
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # its distances are more like those one sees

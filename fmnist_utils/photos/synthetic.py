@@ -16,6 +16,7 @@ from fmnist_utils import data
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, OOD
 from fmnist_utils.photos import prepare
 
+Image = NDArray[np.uint8]
 Picture = NDArray[np.float32]
 Random = np.random.Generator
 
@@ -57,15 +58,13 @@ def training_images(train: data.Labelled, seed: int) -> data.Labelled:
     """
     n = len(train.labels)
     chosen = np.random.default_rng(seed).permutation(n)[: n // 4]
-    photos = _per_image(photo_of, train.images, train.labels, seed)
-    outside = _per_image(out_of_distribution, train.images[chosen], train.labels[chosen], seed + 1)
-    return data.Labelled(
-        np.concatenate([photos, outside]),
-        np.concatenate([train.labels, np.full(len(chosen), OOD)]),
-    )
+    used = data.Labelled(train.images[chosen], train.labels[chosen])
+    photos, outside = _each(photo_of, train, seed), _each(out_of_distribution, used, seed + 1)
+    labels = np.concatenate([train.labels, np.full(len(chosen), OOD)])
+    return data.Labelled(np.concatenate([photos, outside]), labels)
 
 
-def photo_of(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
+def photo_of(image: Image, label: int, rng: Random) -> Image:
     """Return a garment as a photo might show it, once it is cut out, trimmed and shrunk.
 
     Parameters
@@ -91,7 +90,7 @@ def photo_of(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.ui
     return _photographed(garment, rng, degrees=degrees, widen=widen)
 
 
-def out_of_distribution(image: NDArray[np.uint8], label: int, rng: Random) -> NDArray[np.uint8]:
+def out_of_distribution(image: Image, label: int, rng: Random) -> Image:
     """Return an image of no class, made from one that has a class.
 
     Trousers are cut off above the knee, and of dresses the skirt is left; all others give their
@@ -133,20 +132,13 @@ def _sleeves_spread(garment: Picture, rng: Random) -> Picture:
     edge = max(2, round(0.12 * width))
     if min(below[:, :edge].mean(), below[:, -edge:].mean()) < 0.25:
         return garment
-    canvas = _centred(np.zeros_like(whole))
-    top, left = (_ROOM - height) // 2, (_ROOM - width) // 2
     centre, half = (width - 1) / 2, rng.uniform(0.52, 0.66) * width / 2
-    across, shoulder = np.arange(width) - centre, 0.12 * height
-    degrees = rng.uniform(3, 48)
-    for side in (-1, 1):
-        sleeve = _centred(np.where(across * side < half, 0, whole))
-        sleeve[: top + round(0.6 * shoulder)] = 0
-        joint = (left + centre + side * half, top + 1.5 * shoulder)
-        _draw_over(canvas, _turned(sleeve, side * (degrees + rng.normal(0, 6)), joint))
-    down = np.arange(height)[:, np.newaxis]
+    across, down = np.arange(width) - centre, np.arange(height)[:, np.newaxis]
+    shoulder = 0.12 * height
     body = (np.abs(across) <= half + 1.5) | (down < round(1.6 * shoulder))
-    _draw_over(canvas, _centred(np.where(body, whole, 0)))
-    return _sewn(canvas)
+    sleeves = [(side * across >= half) & (down >= round(0.6 * shoulder)) for side in (-1, 1)]
+    joints = (centre, half, 1.5 * shoulder)
+    return _limbs_spread(whole, body, sleeves, joints, rng, degrees=(3, 48), uneven=6)
 
 
 def _legs_spread(garment: Picture, rng: Random) -> Picture:
@@ -154,21 +146,36 @@ def _legs_spread(garment: Picture, rng: Random) -> Picture:
     whole = _trimmed(garment)
     height, width = whole.shape
     crotch, middle = round(0.3 * height), width // 2
-    canvas = _centred(np.zeros_like(whole))
-    top, left = (_ROOM - height) // 2, (_ROOM - width) // 2
-    across, down = np.arange(width), np.arange(height)[:, np.newaxis]
-    degrees = rng.uniform(2, 28)
-    for side in (-1, 1):
-        leg = _centred(np.where((across < middle) == (side < 0), whole, 0))
-        leg[: top + round(0.6 * crotch)] = 0
-        joint = (left + middle + side * 0.2 * width, top + crotch)
-        _draw_over(canvas, _turned(leg, side * (degrees + rng.normal(0, 4)), joint))
-    _draw_over(canvas, _centred(np.where(down < crotch, whole, 0)))
-    return _sewn(canvas)
+    left, down = np.arange(width) < middle, np.arange(height)[:, np.newaxis]
+    legs = [leg & (down >= round(0.6 * crotch)) for leg in (left, ~left)]
+    joints = (middle, 0.2 * width, crotch)
+    return _limbs_spread(whole, down < crotch, legs, joints, rng, degrees=(2, 28), uneven=4)
 
 
-def _sewn(canvas: Picture) -> Picture:
-    """Return a garment drawn part by part, without the cracks between the parts."""
+def _limbs_spread(
+    whole: Picture,
+    body: NDArray[np.bool_],
+    limbs: list[NDArray[np.bool_]],
+    joints: tuple[float, float, float],
+    rng: Random,
+    *,
+    degrees: tuple[float, float],
+    uneven: float,
+) -> Picture:
+    """Return a garment with its left and right limbs, where the masks are, turned outwards.
+
+    The joints are given by the x between them, their distance from it, and their y.
+    """
+    top, left = ((_ROOM - side) // 2 for side in whole.shape)
+    centre, apart, y = joints
+    canvas = np.zeros((_ROOM, _ROOM), np.float32)
+    spread = rng.uniform(*degrees)
+    for side, mask in zip((-1, 1), limbs, strict=True):
+        limb = prepare.centred(np.where(mask, whole, 0), _ROOM)
+        joint = (left + centre + side * apart, top + y)
+        _draw_over(canvas, _turned(limb, side * (spread + rng.normal(0, uneven)), joint))
+    _draw_over(canvas, prepare.centred(np.where(body, whole, 0), _ROOM))
+    # Without the cracks between the parts.
     closed = cv2.morphologyEx(canvas, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     return _bounded(_trimmed(np.asarray(closed, np.float32)))
 
@@ -183,7 +190,7 @@ def _pair(garment: Picture, rng: Random) -> Picture:
     return _side_by_side(shoe, rng, gap=(-0.15, 0.25), shift=4, degrees=8)
 
 
-def _shoes_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Picture:
+def _shoes_from_above(image: Image, label: int, rng: Random) -> Picture:
     """Return a pair of shoes, now and then one, as seen from above, in the cloth of an image."""
     shoe = _shoe_from_above(image, label, rng)
     if rng.random() < 0.15:
@@ -192,7 +199,7 @@ def _shoes_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Pict
     return _trimmed(_turned(pair, rng.uniform(-60, 60))) if rng.random() < 0.3 else pair
 
 
-def _shoe_from_above(image: NDArray[np.uint8], label: int, rng: Random) -> Picture:
+def _shoe_from_above(image: Image, label: int, rng: Random) -> Picture:
     height, width = 100, int(rng.integers(32, 46))
     along = np.linspace(0, 1, height)[:, np.newaxis]
     across = np.linspace(-1, 1, width)
@@ -238,7 +245,7 @@ def _side_by_side(
     return _trimmed(canvas)
 
 
-def _shorts(image: NDArray[np.uint8], rng: Random) -> Picture:
+def _shorts(image: Image, rng: Random) -> Picture:
     """Return two short legs, in the cloth of an image."""
     height = rng.uniform(0.55, 1.15)  # for a width of 1 at the hips
     waist, hem = rng.uniform(0.35, 0.48), rng.uniform(0.42, 0.62)
@@ -248,7 +255,7 @@ def _shorts(image: NDArray[np.uint8], rng: Random) -> Picture:
     return _cut_out(image, right)
 
 
-def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
+def _skirt(image: Image, rng: Random) -> Picture:
     """Return a waist and a wider hem, now and then with pleats, in the cloth of an image."""
     height, hem = rng.uniform(0.5, 1.5), rng.uniform(0.4, 0.8)
     waist = hem * rng.uniform(0.45, 0.95)
@@ -262,7 +269,7 @@ def _skirt(image: NDArray[np.uint8], rng: Random) -> Picture:
     return skirt
 
 
-def _cut_out(image: NDArray[np.uint8], right: list[tuple[float, float]]) -> Picture:
+def _cut_out(image: Image, right: list[tuple[float, float]]) -> Picture:
     """Return the cloth of an image in a symmetric outline, given the corners of its right half."""
     points = np.array([*right, *((-x, y) for x, y in right[-2::-1])])
     points -= points.min(axis=0)
@@ -273,7 +280,7 @@ def _cut_out(image: NDArray[np.uint8], right: list[tuple[float, float]]) -> Pict
     return _garment(_cloth(image, height, width), outline > 0)
 
 
-def _hat(image: NDArray[np.uint8], rng: Random) -> Picture:
+def _hat(image: Image, rng: Random) -> Picture:
     """Return a dome with a visor, a brim or a cuff, in the cloth of an image."""
     side, middle = _SIDE, _SIDE // 2
     outline = np.zeros((side, side), np.float32)
@@ -291,7 +298,7 @@ def _hat(image: NDArray[np.uint8], rng: Random) -> Picture:
     return outline * _cloth(image, side, side)
 
 
-def _torn(image: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
+def _torn(image: Image, rng: Random) -> Image:
     """Return noise, clouds, or an image's pixels or patches in another order."""
     kind = rng.integers(4)
     if kind == 0:
@@ -308,9 +315,7 @@ def _torn(image: NDArray[np.uint8], rng: Random) -> NDArray[np.uint8]:
 # --- What a camera and the cutting out do ---------------------------------------------------------
 
 
-def _photographed(
-    garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0
-) -> NDArray[np.uint8]:
+def _photographed(garment: Picture, rng: Random, *, degrees: float, widen: float = 0.0) -> Image:
     lit = _lit(_warped(garment, rng, degrees=degrees, widen=widen), rng)
     return _shrunk(_badly_cut(lit, rng), rng)
 
@@ -318,7 +323,7 @@ def _photographed(
 def _warped(garment: Picture, rng: Random, *, degrees: float, widen: float) -> Picture:
     """Return a garment turned, sheared, stretched and crumpled a little."""
     room, flare = 2 * _SIDE, 0.1 + 0.3 * widen
-    canvas = _centred(garment, room)
+    canvas = prepare.centred(garment, room)
     angle = np.deg2rad(rng.normal(0, degrees))
     scales = np.exp(rng.uniform(-0.15, 0.15, 2)) * np.exp([-widen * rng.random(), 0])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -364,13 +369,12 @@ def _print(height: int, width: int, rng: Random) -> Picture:
 
 def _badly_cut(garment: Picture, rng: Random) -> Picture:
     """Return a garment with the mistakes of cutting out, if it has some: too much, too little."""
-    rows, columns = _box(garment)
-    kind = rng.random()
+    kind, inside = rng.random(), garment > _BACKGROUND
+    rows, columns = prepare.bounding_box(inside)
     spot = np.zeros(garment.shape, np.uint8)
-    corner = (int(rng.choice(columns)), int(rng.choice(rows)))
+    corner = tuple(int(rng.choice([box.start, box.stop - 1])) for box in (columns, rows))
     axes = tuple(int(n) for n in rng.integers(5, 18, 2))
     cv2.ellipse(spot, corner, axes, 0, 0, 360, 1, -1)
-    inside = garment > _BACKGROUND
     if kind < 0.15:  # some of the background stays
         return np.where(inside, garment, spot * np.float32(rng.uniform(20, 180)))
     if kind < 0.25:  # a corner is lost
@@ -399,18 +403,10 @@ def _with_gaps_filled(garment: Picture, rng: Random) -> Picture:
 # --- Tools ----------------------------------------------------------------------------------------
 
 
-def _per_image(
-    make: Callable[[NDArray[np.uint8], int, Random], NDArray[np.uint8]],
-    pictures: NDArray[np.uint8],
-    labels: NDArray[np.integer],
-    seed: int,
-) -> NDArray[np.uint8]:
-    return np.stack(
-        [
-            make(picture, int(label), np.random.default_rng((seed, i)))
-            for i, (picture, label) in enumerate(zip(pictures, labels, strict=True))
-        ]
-    )
+def _each(draw: Callable[[Image, int, Random], Image], source: data.Labelled, seed: int) -> Image:
+    """Return what is drawn from each image, with random numbers of its own."""
+    rngs = (np.random.default_rng((seed, i)) for i in range(len(source.labels)))
+    return np.stack(list(map(draw, source.images, source.labels.tolist(), rngs)))
 
 
 def _garment(shade: NDArray[np.floating], inside: NDArray[np.bool_]) -> Picture:
@@ -418,16 +414,7 @@ def _garment(shade: NDArray[np.floating], inside: NDArray[np.bool_]) -> Picture:
     return np.where(inside, shade.clip(_DARKEST, 255), 0).astype(np.float32)
 
 
-def _centred(garment: Picture, room: int = _ROOM) -> Picture:
-    """Return a square canvas with a garment in its middle."""
-    height, width = garment.shape
-    top, left = (room - height) // 2, (room - width) // 2
-    canvas = np.zeros((room, room), np.float32)
-    canvas[top : top + height, left : left + width] = garment
-    return canvas
-
-
-def _enlarged(image: NDArray[np.uint8]) -> Picture:
+def _enlarged(image: Image) -> Picture:
     """Return an image three times as large, with sharp edges."""
     size, inside = (_SIDE, _SIDE), (image > _BACKGROUND).astype(np.float32)
     outline = cv2.resize(inside, size, interpolation=cv2.INTER_CUBIC)
@@ -446,18 +433,8 @@ def _bounded(garment: Picture) -> Picture:
     return _resized(garment, garment.shape[1] * scale, garment.shape[0] * scale)
 
 
-def _box(garment: Picture) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return the first and the last row, and column, that are not background."""
-    inside = garment > _BACKGROUND
-    if not inside.any():
-        return (0, garment.shape[0] - 1), (0, garment.shape[1] - 1)
-    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
-    return (rows[0], rows[-1]), (columns[0], columns[-1])
-
-
 def _trimmed(garment: Picture) -> Picture:
-    (top, bottom), (left, right) = _box(garment)
-    return garment[top : bottom + 1, left : right + 1]
+    return garment[prepare.bounding_box(garment > _BACKGROUND)]
 
 
 def _turned(canvas: Picture, degrees: float, centre: tuple[float, float] | None = None) -> Picture:
@@ -471,7 +448,7 @@ def _draw_over(canvas: Picture, garment: Picture) -> None:
     np.copyto(canvas, garment, where=garment > _BACKGROUND)
 
 
-def _cloth(image: NDArray[np.uint8], height: int, width: int) -> Picture:
+def _cloth(image: Image, height: int, width: int) -> Picture:
     """Return the texture of an image, without its outline."""
     cloth = _resized(_trimmed(_enlarged(image)), width, height)
     inside = cloth > _BACKGROUND
@@ -484,7 +461,7 @@ def _clouds(rng: Random, height: int, width: int, *, n: int = 6) -> Picture:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
-def _shrunk(garment: Picture, rng: Random) -> NDArray[np.uint8]:
+def _shrunk(garment: Picture, rng: Random) -> Image:
     """Return a garment as `prepare.to_image` would, with what it lost when enlarged made up for."""
     trimmed = _trimmed(garment)
     inside = trimmed > _BACKGROUND
