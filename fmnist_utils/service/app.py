@@ -8,7 +8,9 @@ import asyncio
 import gc
 import logging
 import math
+import os
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -55,6 +57,8 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         gc.collect()
         gc.freeze()  # what is here stays: to go through it again and again would stop requests
+        # One thread a processor, for `asyncio.to_thread`: more would make small requests wait.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(os.cpu_count()))
         tasks = [asyncio.create_task(service.batcher.run())]
         if make_catalogue is not None:
             tasks.append(asyncio.create_task(service.gather(make_catalogue)))

@@ -3,17 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils.photos.predictor import Answers
 
-
-class _Waiting(NamedTuple):
-    images: NDArray[np.uint8]
-    answers: asyncio.Future[Answers]
+# Requests in a batch. A larger one would answer none sooner: from a few on, an image costs the
+# same, and while the answers of one batch are sent the next is at work.
+LARGEST = 16
 
 
 class Batcher:
@@ -26,17 +24,12 @@ class Batcher:
     ----------
     predict : callable
         From images, uint8 of shape (n, 28, 28), to `predictor.Answers`; called in one thread.
-    largest : int
-        Requests in a batch. A larger one would answer none sooner: from a few on, an image costs
-        the same, and while the answers of one batch are sent the next is at work.
     """
 
-    def __init__(
-        self, predict: Callable[[NDArray[np.uint8]], Answers], *, largest: int = 16
-    ) -> None:
+    def __init__(self, predict: Callable[[NDArray[np.uint8]], Answers]) -> None:
         self._predict = predict
-        self._largest = largest
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[NDArray[np.uint8], asyncio.Future[Answers]]]
+        self._queue = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "predict")
 
     async def predict(self, images: NDArray[np.uint8]) -> Answers:
@@ -48,7 +41,7 @@ class Batcher:
             0 is background.
         """
         answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(images, answers))
+        self._queue.put_nowait((images, answers))
         return await answers
 
     async def run(self) -> None:
@@ -56,19 +49,17 @@ class Batcher:
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < self._largest and not self._queue.empty():
+            while len(batch) < LARGEST and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            images = np.concatenate([waiting.images for waiting in batch])
+            images = np.concatenate([asked for asked, _ in batch])
             try:
                 answers = await loop.run_in_executor(self._thread, self._predict, images)
             except Exception as error:
-                for waiting in batch:
-                    if not waiting.answers.done():
-                        waiting.answers.set_exception(error)
+                for _, answered in batch:
+                    if not answered.done():
+                        answered.set_exception(error)
                 continue
-            start = 0
-            for waiting in batch:
-                part = slice(start, start + len(waiting.images))
-                start = part.stop
-                if not waiting.answers.done():  # who asked may have gone
-                    waiting.answers.set_result(answers[part])
+            for asked, answered in batch:
+                if not answered.done():  # who asked may have gone
+                    answered.set_result(answers[: len(asked)])
+                answers = answers[len(asked) :]

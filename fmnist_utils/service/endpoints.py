@@ -1,5 +1,6 @@
 """The endpoints of the service; answers are versioned by their path."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -11,23 +12,21 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE
+from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.photos.predictor import Answers
 from fmnist_utils.service import pictures, uploads
 from fmnist_utils.service.schemas import (
     PHOTO_BODY,
     PHOTO_OR_PIXELS_BODY,
     PROBLEM,
+    ClassName,
     ClassProbability,
-    ExplanationParameters,
     Health,
     ModelCard,
     Prediction,
-    PredictionParameters,
     Predictions,
     SimilarImage,
     SimilarImages,
-    SimilarParameters,
 )
 from fmnist_utils.service.state import Service
 
@@ -55,32 +54,40 @@ class PNGResponse(Response):
 
 @router.post("/v1/predict", openapi_extra=PHOTO_OR_PIXELS_BODY, response_model_exclude_none=True)
 async def predict(
-    request: Request, service: Shared, wanted: Annotated[PredictionParameters, Query()]
+    request: Request,
+    service: Shared,
+    top: Annotated[int, Query(ge=1, le=N_CLASSES, description="Classes to name")] = 3,
+    steps: Annotated[
+        bool, Query(description="Also the steps from photo to image, as PNGs")
+    ] = False,
 ) -> Predictions:
     """Say what garment is on each photo, or each array of 28x28 pixels (0 is background)."""
     if uploads.media_type(request) == "application/json":
         answers = await service.answers(await uploads.pixels(request, service.limits))
-        predictions = _predictions(answers, wanted.top)
+        predictions = _predictions(answers, top)
     else:
         files = await uploads.files(request, service.limits)
-        prepared = await service.prepared(*files)
-        answers = await service.answers(np.stack([steps.image for steps in prepared]))
-        predictions = _predictions(answers, wanted.top)
-        for prediction, file, steps in zip(predictions, files, prepared, strict=True):
+        photos = await service.prepared(*files)
+        answers = await service.answers(np.stack([photo.image for photo in photos]))
+        predictions = _predictions(answers, top)
+        for prediction, file, photo in zip(predictions, files, photos, strict=True):
             prediction.name = file.name
-            if wanted.steps:
-                prediction.steps = await service.in_thread(pictures.steps, steps)
+            if steps:
+                prediction.steps = await asyncio.to_thread(pictures.steps, photo)
     return Predictions(model=service.predictor.card["name"], predictions=predictions)
 
 
 @router.post("/v1/explain", openapi_extra=PHOTO_BODY, response_class=PNGResponse)
 async def explain(
-    request: Request, service: Shared, wanted: Annotated[ExplanationParameters, Query()]
+    request: Request,
+    service: Shared,
+    name: Annotated[
+        ClassName | None, Query(alias="class", description="By default the answer")
+    ] = None,
 ) -> Response:
     """Draw where on the 28x28 image something speaks for a class (Grad-CAM)."""
     (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
     image = prepared.image
-    name = wanted.class_name
     if name is None:
         answers = await service.answers(image[np.newaxis])
         name = CLASS_NAMES[int(answers.probabilities[0].argmax())]
@@ -89,12 +96,14 @@ async def explain(
         (class_map,) = service.predictor.explain(image[np.newaxis], [CLASS_NAMES.index(name)])
         return pictures.png(pictures.overlay(image, class_map))
 
-    return PNGResponse(await service.in_thread(drawn), headers={"x-class": name})
+    return PNGResponse(await asyncio.to_thread(drawn), headers={"x-class": name})
 
 
 @router.post("/v1/similar", openapi_extra=PHOTO_BODY)
 async def similar(
-    request: Request, service: Shared, wanted: Annotated[SimilarParameters, Query()]
+    request: Request,
+    service: Shared,
+    k: Annotated[int, Query(ge=1, le=100, description="How many")] = 8,
 ) -> SimilarImages:
     """Find the training images that are most like the garment on a photo."""
     catalogue = service.catalogue
@@ -102,7 +111,7 @@ async def similar(
         raise HTTPException(503, service.no_catalogue)
     (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
     answers = await service.answers(prepared.image[np.newaxis])
-    found = await service.in_thread(catalogue.index.search, answers.embedding, wanted.k)
+    found = await asyncio.to_thread(catalogue.index.search, answers.embedding, k)
     return SimilarImages(
         similar=[
             SimilarImage(

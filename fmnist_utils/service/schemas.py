@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, FailFast, Field, TypeAdapter, field_validator, model_validator
 from starlette.responses import JSONResponse
 
-from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE
+from fmnist_utils.photos.prepare import FORMATS
 
 ClassName: TypeAlias = Literal[CLASS_NAMES]  # type: ignore[valid-type]  # the names stand once
 
@@ -47,27 +48,6 @@ class PhotoForm(BaseModel):
     """A form with files; their names are free."""
 
     file: bytes
-
-
-class PredictionParameters(BaseModel):
-    """What to tell about each photo."""
-
-    top: int = Field(default=3, ge=1, le=N_CLASSES, description="Classes to name")
-    steps: bool = Field(default=False, description="Also the steps from photo to image, as PNGs")
-
-
-class ExplanationParameters(BaseModel):
-    """What to explain."""
-
-    class_name: ClassName | None = Field(
-        default=None, alias="class", description="By default the answer"
-    )
-
-
-class SimilarParameters(BaseModel):
-    """How many similar images to find."""
-
-    k: int = Field(default=8, ge=1, le=100, description="How many")
 
 
 class ClassProbability(BaseModel):
@@ -176,18 +156,9 @@ PROBLEM: dict[int | str, dict[str, Any]] = {
         "content": {ProblemResponse.media_type: {"schema": Problem.model_json_schema()}},
     }
 }
-_PHOTO = {
-    **{
-        kind: {"schema": TypeAdapter(bytes).json_schema()}
-        for kind in (
-            "image/jpeg",
-            "image/png",
-            "image/webp",
-            "image/gif",
-            "application/octet-stream",
-        )
-    },
-    "multipart/form-data": {"schema": PhotoForm.model_json_schema()},
+PHOTO_TYPES = (*(f"image/{name.lower()}" for name in FORMATS), "application/octet-stream")
+_PHOTO = {kind: {"schema": TypeAdapter(bytes).json_schema()} for kind in PHOTO_TYPES} | {
+    "multipart/form-data": {"schema": PhotoForm.model_json_schema()}
 }
 _PIXELS = {"application/json": {"schema": PixelImages.model_json_schema()}}
 PHOTO_BODY = {"requestBody": {"required": True, "content": _PHOTO}}

@@ -1,13 +1,11 @@
-"""What the endpoints share: predictor, batches, threads, metrics, the catalogue of images."""
+"""What the endpoints share: predictor, batches, metrics, the catalogue of images."""
 
 import asyncio
 import json
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +20,6 @@ from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.middleware import LOG, Metrics
 from fmnist_utils.service.uploads import Upload
 
-_T = TypeVar("_T")
-_Ts = TypeVarTuple("_Ts")
 _TINY = 4096  # bytes; to hand images of 28x28 pixels to threads takes longer than to read them
 
 
@@ -50,10 +46,9 @@ class Service:
         self.catalogue: Catalogue | None = None
         self.no_catalogue = "The service was started without training images."
         self.batcher = Batcher(predictor.predict)
-        self._threads = ThreadPoolExecutor(os.cpu_count(), "prepare")
 
     async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
-        """Make the catalogue of similar images in a thread, or log why there is none.
+        """Make the catalogue of similar images in a thread of its own, or log why there is none.
 
         Parameters
         ----------
@@ -62,22 +57,11 @@ class Service:
         """
         self.no_catalogue = "The training images are being gathered: ask again in a minute."
         try:
-            self.catalogue = await asyncio.to_thread(make_catalogue)
+            loop = asyncio.get_running_loop()
+            self.catalogue = await loop.run_in_executor(ThreadPoolExecutor(1), make_catalogue)
         except Exception as error:
             self.no_catalogue = "The service has no training images; its log tells why."
             LOG.warning(json.dumps({"event": "no similar images", "reason": str(error)}))
-
-    async def in_thread(self, do: Callable[[*_Ts], _T], *given: *_Ts) -> _T:
-        """Return what a function returns, computed beside the event loop.
-
-        Parameters
-        ----------
-        do : callable
-            One that holds the processor for more than a millisecond.
-        given : object
-            What it is called with.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, do, *given)
 
     async def prepared(self, *files: Upload) -> list[prepare.Prepared]:
         """Return the steps from each upload to a 28x28 image.
@@ -95,8 +79,8 @@ class Service:
         if sum(len(file.content) for file in files) <= _TINY:
             with suppress(BadInputError):  # whatever is wrong with one, its thread will tell
                 return [_prepared(file, math.prod(IMAGE_SHAPE)) for file in files]
-        in_threads = (self.in_thread(_prepared, file, self.limits.pixels) for file in files)
-        return await asyncio.gather(*in_threads)
+        most = self.limits.pixels
+        return await asyncio.gather(*(asyncio.to_thread(_prepared, file, most) for file in files))
 
     async def answers(self, images: NDArray[np.uint8]) -> Answers:
         """Return the answers to images, and count them.

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.service.limits import Limits
-from fmnist_utils.service.schemas import PixelImages, in_words
+from fmnist_utils.service.schemas import PHOTO_TYPES, PixelImages, in_words
 
 _BYTES_A_PIXEL = 32  # in JSON; there is room for indents
 
@@ -63,9 +63,8 @@ async def files(request: Request, limits: Limits) -> list[Upload]:
         return [Upload("", await request.body())]
     raise HTTPException(
         415,
-        f"Cannot read {kind or 'a body without a content type'}: send image/jpeg, image/png, "
-        "image/webp, image/gif, application/octet-stream or multipart/form-data; to /v1/predict "
-        "also application/json.",
+        f"Cannot read {kind or 'a body without a content type'}: send {', '.join(PHOTO_TYPES)} or "
+        "multipart/form-data; to /v1/predict also application/json.",
     )
 
 

@@ -26,7 +26,7 @@ from fmnist_utils.errors import FailureError
 from fmnist_utils.photos.catalogue import Catalogue
 from fmnist_utils.photos.predictor import Predictor
 from fmnist_utils.service.app import create_app
-from fmnist_utils.service.batching import Batcher
+from fmnist_utils.service.batching import LARGEST, Batcher
 from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.schemas import PixelImages
 from fmnist_utils.similarity import Index
@@ -316,6 +316,7 @@ def test_mutated_images_never_break_it(client, content, changes):
 
 def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
     sizes, first = [], threading.Event()
+    images = data.sketches(2 * LARGEST, seed=6).images
 
     def slow(pictures):
         sizes.append(len(pictures))
@@ -323,9 +324,9 @@ def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
         return PREDICTOR.predict(pictures)
 
     async def ask():
-        batcher = Batcher(slow, largest=8)
+        batcher = Batcher(slow)
         worker = asyncio.create_task(batcher.run())
-        asked = [asyncio.create_task(batcher.predict(SKETCHES.images[i][None])) for i in range(12)]
+        asked = [asyncio.create_task(batcher.predict(image[None])) for image in images]
         await asyncio.sleep(0.1)
         first.set()
         answers = await asyncio.gather(*asked)
@@ -333,9 +334,9 @@ def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
         return answers
 
     answers = asyncio.run(ask())
-    assert sizes[0] + sum(sizes[1:]) == 12
-    assert max(sizes) == 8
-    expected = PREDICTOR.predict(SKETCHES.images)
+    assert sum(sizes) == len(images)
+    assert max(sizes) == LARGEST
+    expected = PREDICTOR.predict(images)
     for i, answer in enumerate(answers):
         np.testing.assert_allclose(answer.embedding[0], expected.embedding[i], atol=1e-5)
 
