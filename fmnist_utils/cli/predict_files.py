@@ -164,12 +164,8 @@ def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:
     shelf = catalogue(predictor)
     (indices,), (similarities,) = shelf.index.search(answers.embedding, count)
     names = [CLASS_NAMES[label] for label in shelf.labels[indices]]
-    captions = [f"{name}\n{value:.2f}" for name, value in zip(names, similarities, strict=True)]
-    figure = plots.image_grid(
-        [prepared.image, *shelf.images[indices]],
-        ["query", *captions],
-        columns=6,
-        title=photo.name,
-    )
+    found = [f"{name}\n{value:.2f}" for name, value in zip(names, similarities, strict=True)]
+    images, captions = [prepared.image, *shelf.images[indices]], ["query", *found]
+    figure = plots.image_grid(images, captions, columns=6, title=photo.name)
     plots.save_figure(figure, target)
     return dict(Counter(names).most_common())
