@@ -377,8 +377,8 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Examples
     --------
-    >>> confusion([6, 6, 6], np.eye(10)[[6, 0, 0]]).loc["Shirt", "T-shirt/top"]
-    np.int64(2)
+    >>> int(confusion([6, 6, 6], np.eye(10)[[6, 0, 0]]).loc["Shirt", "T-shirt/top"])
+    2
     """
     truth, predicted, _ = _check(labels, probabilities)
     counts = sklearn.metrics.confusion_matrix(truth, predicted, labels=_CLASSES)

@@ -252,8 +252,8 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
     Examples
     --------
     >>> recipe = Recipe(model="dense", options={"units": [8]}, optimizer="sgd")
-    >>> compiled_model(recipe, n_images=1_000).optimizer.name
-    'sgd'
+    >>> type(compiled_model(recipe, n_images=1_000).optimizer).__name__
+    'SGD'
 
     Notes
     -----

@@ -116,7 +116,7 @@ def test_it_answers_a_photo_without_extras_network_or_data(fmnist, folder):
     [
         ("run 1", "series"),
         ("train cnn", "course"),
-        ("evaluate cnn", "series"),
+        ("evaluate cnn", "course"),
         ("results", "course"),
         ("data --download", "course"),
         ("explain image.png", "course"),

@@ -126,7 +126,7 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
     metavar="DIR",
     help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
 )
-@_needs("series")
+@_needs("course")
 def evaluate_recipe(
     name: str, assignments: tuple[str, ...], seeds: str, folder: Path | None, **options: bool
 ) -> None:
@@ -134,7 +134,12 @@ def evaluate_recipe(
 
     NAME may also be a CSV file of predictions for the test images, with --report.
     """
+    from fmnist_utils import recipes
+
     chosen = _parse_seeds(seeds)
+    changes = recipes.parse_changes(assignments)
+    if "seed" in changes:
+        raise BadInputError(f"The seeds come from --seeds; received --set seed={changes['seed']}.")
     if folder is not None:
         if any(options.values()):
             raise BadInputError(
@@ -144,8 +149,6 @@ def evaluate_recipe(
         return
     if name.endswith(".csv"):
         raise BadInputError(f"{name} holds predictions: name a folder, --report DIR.")
-    if any(assignment.startswith("seed=") for assignment in assignments):
-        raise BadInputError("The seeds come from --seeds; leave out --set seed=….")
     recipe = _recipe(name, assignments)
     from fmnist_utils.series import test_set
 
@@ -361,8 +364,8 @@ def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe"
     from fmnist_utils import recipes
     from fmnist_utils.tensorflow_quiet import import_tensorflow
 
-    changes |= recipes.parse_changes(assignments)
-    recipe = recipes.override(recipes.get(name), **changes)
+    asked = {**recipes.parse_changes(assignments), **changes}
+    recipe = recipes.override(recipes.get(name), **asked)
     import_tensorflow()
     return recipe
 

@@ -50,7 +50,7 @@ def fmnist(*arguments: str) -> int:
             "Unknown field of Recipe 'epoch': choose one of model",
         ),
         (["train", "cnn", "--set", "epochs"], "'epochs' is not of the form field=value"),
-        (["evaluate", "cnn", "--set", "seed=1"], "seeds come from --seeds; leave out --set seed="),
+        (["evaluate", "cnn", "--set", "seed=1"], "from --seeds; received --set seed=1"),
         (["evaluate", "cnn", "--seeds", "a"], "--seeds takes numbers such as 0,1,2; received 'a'"),
         (["results", "--profile", "fast"], "Unknown profile 'fast'"),
         (["data", "cifar10"], "'cifar10': choose one of fashion_mnist, mnist, sketches"),
