@@ -148,7 +148,7 @@ def test_a_report_of_a_recipe_and_of_predictions(
     assert "20 images: accuracy 0.1000" in (target / "index.html").read_text()
     assert fmnist("evaluate", str(predictions)) == 2
     assert "name a folder, --report DIR" in capsys.readouterr().err
-    assert fmnist("evaluate", str(predictions), "--report", str(target), "--set", "seed=1") == 2
+    assert fmnist("evaluate", str(predictions), "--report", str(target), "--set", "ema=0.9") == 2
     assert "a file of predictions has none" in capsys.readouterr().err
     (target / "notes.txt").touch()
     assert fmnist("evaluate", str(predictions), "--report", str(target)) == 2
