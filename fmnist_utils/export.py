@@ -76,11 +76,13 @@ def with_auxiliary_outputs(model: keras.Model) -> keras.Model:
     folded = models.fold_batch_norms(model)
     dropout = keras.layers.Dropout
     *_, pooling, last = (layer for layer in folded.layers if not isinstance(layer, dropout))
-    logits = keras.layers.Dense(last.units, dtype="float32")
+    logits = keras.layers.Dense(last.units, dtype="float32", name="logits")
     outputs = {"logits": logits(last.input), "embedding": last.input}
     logits.set_weights(last.get_weights())
     if isinstance(pooling, keras.layers.GlobalMaxPooling2D | keras.layers.GlobalAveragePooling2D):
-        class_activation = keras.layers.Dense(last.units, use_bias=False, dtype="float32")
+        class_activation = keras.layers.Dense(
+            last.units, use_bias=False, dtype="float32", name="class_activation"
+        )
         outputs["class_activation"] = class_activation(pooling.input)
         class_activation.set_weights(last.get_weights()[:1])
     return keras.Model(folded.inputs[0], outputs, name=model.name)

@@ -57,6 +57,14 @@ def test_the_auxiliary_outputs_make_up_the_answer():
     }
 
 
+def test_a_loaded_dense_network_has_auxiliary_outputs(tmp_path):
+    # Its layers have names of their own, which new ones must not take.
+    _model("dense").save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    outputs = export.with_auxiliary_outputs(loaded)(SKETCHES.images)
+    assert outputs["logits"].shape == (64, 10)
+
+
 @pytest.mark.parametrize("name", ["residual", "transfer"])
 def test_class_activation_is_grad_cam_of_the_last_features(name):
     model = _model(name)

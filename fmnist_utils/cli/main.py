@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fmnist_utils.store import Run
 
 _PATH = click.Path(path_type=Path)
+_ONE_UP = click.IntRange(min=1)
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
@@ -292,12 +293,14 @@ def find_similar(photo: Path, count: int, output: Path | None) -> None:
 
 @commands.command("serve")
 @click.option("--host", default="127.0.0.1", help="0.0.0.0 for all networks.")
-@click.option("--port", default=8000)
-@click.option("--max-bytes", "bytes", default=Limits.bytes, help="Of a request.")
-@click.option("--max-pixels", "pixels", default=Limits.pixels, help="Of a photo.")
-@click.option("--max-files", "files", default=Limits.files, help="Of a request.")
+@click.option("--port", default=8000, type=click.IntRange(0, 65_535), help="0 for a free one.")
+@click.option("--max-bytes", "bytes", default=Limits.bytes, type=_ONE_UP, help="Of a request.")
+@click.option("--max-pixels", "pixels", default=Limits.pixels, type=_ONE_UP, help="Of a photo.")
+@click.option("--max-files", "files", default=Limits.files, type=_ONE_UP, help="Of a request.")
 @click.option("--max-seconds", "seconds", default=Limits.seconds, help="For a request to arrive.")
-@click.option("--max-waiting", "waiting", default=Limits.waiting, help="Requests at work at once.")
+@click.option(
+    "--max-waiting", "waiting", default=Limits.waiting, type=_ONE_UP, help="Requests at work."
+)
 @_needs("serve")
 def serve_http(host: str, port: int, **limits: Any) -> None:
     """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
@@ -424,6 +427,6 @@ def _describe(path: Path, on_bad: Any) -> None:
 
 def _parse_seeds(text: str) -> list[int]:
     try:
-        return [int(seed) for seed in text.split(",")]
+        return list(dict.fromkeys(int(seed) for seed in text.split(",")))
     except ValueError as error:
         raise BadInputError(f"--seeds takes numbers such as 0,1,2; received {text!r}.") from error

@@ -70,7 +70,7 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     good, problems = [], []
     # Bytes that are no text become cells that are no numbers, and are reported as such.
     with (
-        _named(path),
+        _named(path, "begin it with that"),
         Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file,
     ):
         rows = csv.reader(file)
@@ -236,7 +236,9 @@ def _check_problems(path: str | Path, n_good: int, problems: list[str], on_bad: 
     more = f"; and {len(problems) - 5:,} more" if len(problems) > 5 else ""
     bad = f"{len(problems):,} of {total:,} images are bad ({'; '.join(problems[:5])}{more})"
     if problems and (on_bad == "raise" or not n_good):
-        raise BadInputError(f"{path}: {bad}: correct them, or leave a few out by on_bad='drop'.")
+        raise BadInputError(
+            f"{path}: {bad}: correct them, or leave a few out (on_bad='drop', --on-bad drop)."
+        )
     if problems:
         warnings.warn(f"{path}: {bad} and left out.", stacklevel=3)
 
