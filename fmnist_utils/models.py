@@ -236,6 +236,11 @@ def without_autotune(stream: tf.data.Dataset) -> tf.data.Dataset:
 
     That thread holds up the end of a stream: it looks up only when its pause is over, and its
     pauses double, from ten milliseconds to a minute.
+
+    Parameters
+    ----------
+    stream : tf.data.Dataset
+        Whose parts run one by one.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

@@ -62,6 +62,11 @@ class Answers:
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """Return the k likeliest classes of each image with their probabilities, best first.
 
+        Parameters
+        ----------
+        k : int
+            1 to 10.
+
         Raises
         ------
         BadInputError

@@ -79,7 +79,13 @@ def read_predictions(path: Path, n: int) -> NDArray[np.float64]:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise BadInputError unless a folder is missing, empty, or holds an earlier report."""
+    """Raise BadInputError unless a folder is missing, empty, or holds an earlier report.
+
+    Parameters
+    ----------
+    folder : Path
+        Where a report is to be written.
+    """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if folder.is_file() or (names and not {_PAGE} <= names <= _WRITTEN):
         raise BadInputError(f"{folder} holds something else: name a new or an empty folder.")

@@ -147,7 +147,13 @@ def speed_table(rows: Sequence[results.Row]) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of texts as a Markdown table."""
+    """Return a table of texts as a Markdown table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Its index is left out.
+    """
     lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -190,7 +196,13 @@ def _notebook_text(notebook: nbformat.NotebookNode) -> str:
 
 
 def check_publishable(profile: str, seed: int, parameters: dict[str, str]) -> None:
-    """Raise BadInputError unless a run may be published: profile full, nothing else changed."""
+    """Raise BadInputError unless a run may be published: profile full, nothing else changed.
+
+    Parameters
+    ----------
+    profile, seed, parameters
+        As `runner.run` is to be given them.
+    """
     if profile != "full" or seed != 0 or parameters:
         raise BadInputError(
             f"Only a run with profile full, seed 0 and no -p is published; received profile "

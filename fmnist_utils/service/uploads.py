@@ -35,7 +35,13 @@ class Upload(NamedTuple):
 
 
 def media_type(request: Request) -> str:
-    """Return a request's media type in lower case without its parameters; empty if it has none."""
+    """Return a request's media type in lower case without its parameters; empty if it has none.
+
+    Parameters
+    ----------
+    request : Request
+        Its header ``Content-Type`` is read.
+    """
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
