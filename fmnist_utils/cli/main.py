@@ -197,6 +197,8 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
         if Path(item).exists():
             _describe(Path(item), on_bad)
             continue
+        if not item.isidentifier():  # as the names of data sets are
+            raise BadInputError(f"There is no file or folder {item}: check the path.")
         if download:
             data.load_published(item)
         for status in data.status(item):

@@ -50,6 +50,7 @@ def fmnist(*arguments: str) -> int:
             "Unknown field of Recipe 'epoch': choose one of model",
         ),
         (["train", "cnn", "--set", "epochs"], "'epochs' is not of the form field=value"),
+        (["data", "no/such.csv"], "There is no file or folder no/such.csv: check the path"),
         (["evaluate", "cnn", "--set", "seed=1"], "from --seeds; received --set seed=1"),
         (["evaluate", "cnn", "--seeds", "a"], "--seeds takes numbers such as 0,1,2; received 'a'"),
         (["results", "--profile", "fast"], "Unknown profile 'fast'"),
