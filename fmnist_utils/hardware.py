@@ -1,4 +1,4 @@
-"""What computes: the processor's name, and whether it has units for bfloat16."""
+"""What computes: the processor's name, and its units for vectors and matrices."""
 
 import platform
 from pathlib import Path
@@ -10,14 +10,13 @@ def processor() -> str:
     return _cpuinfo().get("model name") or platform.processor()
 
 
-def has_amx_bf16() -> bool:
-    """Return whether the processor has units for matrices of bfloat16 (AMX).
+def vector_flags() -> list[str]:
+    """Return the flags of the processor's units for vectors and matrices, such as ``avx512_bf16``.
 
-    Only Linux on x86-64 can tell; elsewhere this is False. Without such units float32 is faster:
-    bfloat16 is emulated, or is computed by AVX512-BF16, where notebook 10 saw products of large
-    matrices and trainings alike take longer than in float32.
+    They describe a machine; what it is fast in, they do not tell. Only Linux on x86-64 has them.
     """
-    return "amx_bf16" in _cpuinfo().get("flags", "").split()
+    flags = _cpuinfo().get("flags", "").split()
+    return sorted(flag for flag in flags if flag.startswith(("amx_", "avx")))
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.layers import FusedBatchNormalization
+from fmnist_utils.layers import Conv2D, FusedBatchNormalization
 from fmnist_utils.recipes import (
     BACKBONES,
     CNNOptions,
@@ -56,7 +56,7 @@ def cnn(options: CNNOptions) -> keras.Model:
         common = {"padding": "same", "kernel_regularizer": penalty}
         if not options.batch_norm:
             return [layers.Conv2D(n, 3, activation="relu", **common), *pooling]
-        bare = layers.Conv2D(n, 3, use_bias=False, **common)
+        bare = Conv2D(n, 3, use_bias=False, **common)
         # Behind the pooling, normalisation and ReLU have a quarter of the work. Scales that stay
         # positive let it be folded into the convolution all the same.
         norm = FusedBatchNormalization(momentum=0.9, gamma_constraint="non_neg")
@@ -94,7 +94,7 @@ def residual(options: ResidualOptions) -> keras.Model:
 
     def convolution(x: Any, n: int, *, pool: bool = False) -> Any:
         # Scales that stay positive let the normalisation be folded through max pooling.
-        x = layers.Conv2D(n, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+        x = Conv2D(n, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
         if pool and options.pool_first:
             x = layers.MaxPooling2D()(x)
         x = normalization(momentum=0.9, gamma_constraint="non_neg")(x)
@@ -248,7 +248,7 @@ def without_autotune(stream: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a copy that computes in float32, for machines where bfloat16 is emulated.
+    """Return a copy that computes in float32, for machines where bfloat16 is slower.
 
     Parameters
     ----------
@@ -301,8 +301,9 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     biased = {convolution.name for convolution in folded.values()}
 
     def clone(layer: keras.Layer) -> keras.Layer:
-        if layer.name in biased:
-            return _float32_layer(layer, use_bias=True)
+        if isinstance(layer, layers.Conv2D):
+            biases = {"use_bias": True} if layer.name in biased else {}
+            return _float32_layer(layer, of=layers.Conv2D, **biases)
         if isinstance(layer, FusedBatchNormalization):
             return _float32_layer(layer, of=layers.BatchNormalization)
         return _float32_layer(layer)
@@ -340,7 +341,7 @@ def _foldable(model: keras.Model) -> dict[str, keras.Layer]:
         maker = before(norm)
         if isinstance(maker, layers.MaxPooling2D) and (_affine(norm)[0] >= 0).all():
             maker = before(maker)
-        if type(maker) is layers.Conv2D and maker.activation is keras.activations.linear:
+        if isinstance(maker, layers.Conv2D) and maker.activation is keras.activations.linear:
             folded[norm.name] = maker
     return folded
 

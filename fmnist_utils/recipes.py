@@ -237,10 +237,9 @@ class Recipe(Checked):
         Parameter of the Beta distribution of the weights with which pairs of images, and of
         labels, are mixed (Zhang et al., arXiv 1710.09412); 0 for none.
     precision : {"float32", "mixed_bfloat16", "auto"}
-        Keras's dtype policy of that name; ``auto`` is bfloat16 where the processor computes in it
-        and float32 elsewhere.
+        Keras's dtype policy of that name; ``auto``: see `fmnist_utils.arithmetic.choose`.
     deterministic : bool
-        Kernels whose results repeat bit by bit on one machine, at some cost in speed.
+        Kernels whose results repeat bit by bit on one machine, slower; not with ``auto``.
     seed : int
         Of initial weights, order of the images and dropout.
     dataset : {"fashion_mnist", "mnist", "sketches"}
@@ -280,9 +279,9 @@ class Recipe(Checked):
     def _whose_fields_go_together(self) -> Self:
         check_train_size(self.dataset, self.train_size)
         if self.layer_decay != 1 and self.optimizer != "adam":
-            raise BadInputError(
-                f"layer_decay goes with the optimizer adam; received {self.optimizer!r}."
-            )
+            raise BadInputError(f"layer_decay goes with adam; received {self.optimizer!r}.")
+        if self.deterministic and self.precision == "auto":
+            raise BadInputError("With deterministic, name the precision: auto differs by machine.")
         if self.synthetic_photos and self.dataset == "mnist":
             raise BadInputError("synthetic_photos are of garments; received the dataset 'mnist'.")
         return self

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,26 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fmnist_utils import data, evaluation, models, paths, recipes, results, training
+from fmnist_utils import (
+    arithmetic,
+    data,
+    evaluation,
+    models,
+    paths,
+    recipes,
+    results,
+    training,
+)
+from fmnist_utils.arithmetic import Arithmetic
 from fmnist_utils.data.splits import training_split
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.files import write_text
 from fmnist_utils.recipes import Recipe
 
 # Part of every run's key: raise it when training changes what a recipe comes to.
 FORMAT = 1
-_FILES = ("model.keras", "recipe.json", "history.csv", "metrics.json", "environment.json")
+_ENVIRONMENT = "environment.json"
+_FILES = ("model.keras", "recipe.json", "history.csv", "metrics.json", _ENVIRONMENT)
 
 
 @dataclass(frozen=True)
@@ -44,11 +56,11 @@ class Run:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model, in float32 if it was trained in a bfloat16 that is emulated here."""
+        """The trained model, in float32 if it was trained in a bfloat16 that is no faster here."""
         model = keras.models.load_model(self.folder / "model.keras")
         in_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
-        emulated = in_bfloat16 and not training.computes_in_bfloat16()
-        return models.in_float32(model) if emulated else model
+        slower = in_bfloat16 and not arithmetic.probe().bfloat16_pays
+        return models.in_float32(model) if slower else model
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -196,11 +208,19 @@ def _train(
     training_data = training_split(recipe.dataset, recipe.train_size)
     if recipe.synthetic_photos:
         training_data = _with_extra(recipe, training_data, extra)
+    computed_in = _begin(recipe, training_data, partial / _ENVIRONMENT, verbose=verbose)
     if verbose:
-        print(f"Training {name} on {len(training_data.train.images):,} images.")
+        n_images = len(training_data.train.images)
+        print(f"Training {name} on {n_images:,} images, in {computed_in.precision}.")
     checkpoints = partial / "checkpoints"
     try:
-        trained = training.train(recipe, training_data, checkpoint_dir=checkpoints, verbose=verbose)
+        trained = training.train(
+            recipe,
+            training_data,
+            checkpoint_dir=checkpoints,
+            computed_in=computed_in,
+            verbose=verbose,
+        )
     except KeyboardInterrupt:
         print(f"Interrupted: what was trained of {name} is kept; run it again to go on.")
         raise
@@ -208,9 +228,28 @@ def _train(
     shutil.rmtree(finished, ignore_errors=True)
     finished.mkdir()
     _write(recipe, trained, training_data, finished)
+    shutil.copy(partial / _ENVIRONMENT, finished)
     finished.rename(paths.runs_dir() / name)
     shutil.rmtree(partial)
     return Run(paths.runs_dir() / name)
+
+
+def _begin(recipe: Recipe, given: data.TrainingData, path: Path, *, verbose: bool) -> Arithmetic:
+    """Return what to train in; a training that goes on keeps to what it began with."""
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        return Arithmetic(**{field: before[field] for field in Arithmetic.__dataclass_fields__})
+    computed_in = arithmetic.choose(recipe)
+    if verbose and recipe.precision == "auto":
+        arithmetic.tell()
+    environment = {
+        **results.environment(),
+        **asdict(computed_in),
+        # With extra images, these too: two runs can be asked whether they saw the same.
+        "train_images_sha256": hashlib.sha256(given.train.images.tobytes()).hexdigest(),
+    }
+    write_text(path, json.dumps(environment, indent=2))
+    return computed_in
 
 
 def _with_extra(
@@ -236,13 +275,6 @@ def _write(
     trained.model.save(folder / "model.keras")
     (folder / "recipe.json").write_text(recipe.to_json(), encoding="utf-8")
     trained.history.to_csv(folder / "history.csv", index=False)
-    environment = {
-        **results.environment(),
-        "precision": training.dtype_policy(recipe),
-        # With extra images, these too: two runs can be asked whether they saw the same.
-        "train_images_sha256": hashlib.sha256(given.train.images.tobytes()).hexdigest(),
-    }
-    (folder / "environment.json").write_text(json.dumps(environment, indent=2), encoding="utf-8")
     metrics = {
         "parameters": trained.model.count_params(),
         "train_seconds": float(trained.history["seconds"].sum()),

@@ -21,9 +21,11 @@ import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fmnist_utils import augment, checkpoints, data, hardware, models
+from fmnist_utils import arithmetic, augment, checkpoints, data, models
+from fmnist_utils.arithmetic import Arithmetic
 from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.layers import Conv2D
 from fmnist_utils.optimizers import LayerwiseAdam, Muon
 from fmnist_utils.recipes import Augmentation, Recipe
 
@@ -55,6 +57,7 @@ def train(
     training_data: data.TrainingData,
     *,
     checkpoint_dir: Path | None = None,
+    computed_in: Arithmetic | None = None,
     verbose: bool = True,
 ) -> Trained:
     """Train a recipe to its last epoch.
@@ -68,6 +71,8 @@ def train(
     checkpoint_dir : Path, optional
         Folder that keeps the state after each epoch. If it holds one already, training goes on
         from there.
+    computed_in : Arithmetic, optional
+        By default what `arithmetic.choose` chooses on this machine.
     verbose : bool
         Print one line an epoch.
 
@@ -95,7 +100,7 @@ def train(
             "Schedule plateau looks at the validation loss, and there are no validation images: "
             "choose another schedule, or a smaller train_size."
         )
-    model = compiled_model(recipe, n_images=len(labelled.images))
+    model = compiled_model(recipe, n_images=len(labelled.images), computed_in=computed_in)
     state = checkpoints.State(difficulty=np.full(len(labelled.images), np.inf, np.float32))
     if checkpoint_dir is not None:
         checkpoints.restore(checkpoint_dir, model, state)
@@ -239,7 +244,9 @@ def _order(indices: NDArray[np.integer], *, seed: int, epoch: int) -> NDArray[np
 # --- What is trained ------------------------------------------------------------------------------
 
 
-def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
+def compiled_model(
+    recipe: Recipe, *, n_images: int, computed_in: Arithmetic | None = None
+) -> keras.Model:
     """Return a recipe's model, untrained, with its loss and its optimizer.
 
     Parameters
@@ -248,6 +255,8 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         What to build.
     n_images : int
         Training images an epoch: a schedule needs to know its length.
+    computed_in : Arithmetic, optional
+        By default what `arithmetic.choose` chooses on this machine.
 
     Examples
     --------
@@ -259,12 +268,16 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
     -----
     Introduced in notebook 03.
     """
+    computed_in = computed_in or arithmetic.choose(recipe)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype_policy(recipe))
+    keras.config.set_dtype_policy(computed_in.precision)
     try:
         model = models.MODELS[recipe.model](recipe.options)
     finally:
         keras.config.set_dtype_policy(policy)
+    for layer in model.layers:
+        if isinstance(layer, Conv2D) and layer.can_exchange:
+            layer.exchanges = computed_in.exchanged_gradients
     model.compile(
         optimizer=_optimizer(recipe, n_images),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
@@ -272,37 +285,6 @@ def compiled_model(recipe: Recipe, *, n_images: int) -> keras.Model:
         jit_compile=False,  # XLA's convolutions are many times slower on a CPU
     )
     return model
-
-
-def dtype_policy(recipe: Recipe) -> str:
-    """Return the Keras dtype policy that a recipe trains in on this machine.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Its precision ``auto`` is ``mixed_bfloat16`` where `computes_in_bfloat16`, and ``float32``
-        elsewhere.
-
-    Examples
-    --------
-    >>> dtype_policy(Recipe(model="dense", precision="mixed_bfloat16"))
-    'mixed_bfloat16'
-
-    Notes
-    -----
-    Introduced in notebook 10.
-    """
-    if recipe.precision != "auto":
-        return recipe.precision
-    return "mixed_bfloat16" if computes_in_bfloat16() else "float32"
-
-
-def computes_in_bfloat16() -> bool:
-    """Return whether this machine multiplies bfloat16 in hardware, on a GPU or the processor."""
-    return hardware.has_amx_bf16() or any(
-        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0,)) >= (8,)
-        for gpu in tf.config.list_physical_devices("GPU")
-    )
 
 
 def _optimizer(recipe: Recipe, n_images: int) -> keras.optimizers.Optimizer:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fmnist_utils.layers import FusedBatchNormalization
+from fmnist_utils import layers as layers_module
+from fmnist_utils.layers import Conv2D, FusedBatchNormalization, conv2d, kernel_gradient
 
 RNG = np.random.default_rng(0)
 
@@ -113,3 +114,104 @@ def test_a_model_with_it_is_saved_and_loaded(tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(loaded.layers[-1], FusedBatchNormalization)
     np.testing.assert_array_equal(model(x), loaded(x))
+
+
+# --- The gradient of a kernel, exchanged ----------------------------------------------------------
+
+
+def _kernel_gradient_by_hand(images, upstream, size):
+    """Return the sum over images and pixels, in float64, as the definition has it."""
+    _, height, width, channels = images.shape
+    before = [(k - 1) // 2 for k in size]
+    after = [k - 1 - b for k, b in zip(size, before, strict=True)]
+    padded = np.pad(images, [(0, 0), *zip(before, after, strict=True), (0, 0)])
+    gradient = np.zeros((*size, channels, upstream.shape[-1]))
+    for i, j in np.ndindex(*size):
+        read = padded[:, i : i + height, j : j + width]
+        gradient[i, j] = np.einsum("nhwc,nhwf->cf", read, upstream)
+    return gradient
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(*(st.integers(1, 5) for _ in range(4))),
+    n_filters=st.integers(1, 4),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    seed=st.integers(0, 2**16),
+)
+def test_an_exchanged_gradient_is_the_sum_it_is_defined_as(shape, n_filters, size, seed):
+    rng = np.random.default_rng(seed)
+    images, upstream = rng.normal(size=shape), rng.normal(size=(*shape[:3], n_filters))
+    ours = kernel_gradient(tf.constant(images, tf.float32), tf.constant(upstream, tf.float32), size)
+    expected = _kernel_gradient_by_hand(images, upstream, size)
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.01)])
+def test_a_layer_that_exchanges_has_the_gradients_of_one_that_does_not(
+    dtype, tolerance, monkeypatch
+):
+    calls = []
+    monkeypatch.setattr(
+        layers_module, "kernel_gradient", lambda *args: calls.append(1) or kernel_gradient(*args)
+    )
+    layer = Conv2D(5, 3, padding="same", dtype=dtype)
+    x = tf.constant(RNG.normal(size=(16, 7, 6, 4)), layer.compute_dtype)
+    toward = tf.constant(RNG.normal(size=(16, 7, 6, 5)), layer.compute_dtype)
+    found = []
+    for exchanges in (False, True):
+        layer.exchanges = exchanges
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.cast(layer(x) * toward, tf.float32))
+        gradients = tape.gradient(loss, [x, layer.kernel.value, layer.bias.value])
+        found.append([np.asarray(tf.cast(gradient, tf.float32)) for gradient in gradients])
+    for own, exchanged in zip(*found, strict=True):
+        np.testing.assert_allclose(exchanged, own, atol=tolerance * np.abs(own).max())
+    assert len(calls) == 1
+
+
+def test_in_bfloat16_an_exchanged_gradient_is_as_near_to_float64_as_the_own_one():
+    images, upstream = (tf.constant(RNG.normal(size=(64, 7, 7, 8)), tf.bfloat16) for _ in range(2))
+    exact = _kernel_gradient_by_hand(
+        *(np.asarray(tf.cast(x, tf.float64)) for x in (images, upstream)), (3, 3)
+    )
+    kernel = tf.zeros((3, 3, 8, 8), tf.bfloat16)
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        given_ = conv2d(images, kernel)
+    own = tape.gradient(given_, kernel, output_gradients=upstream)
+    errors = [
+        np.abs(np.asarray(tf.cast(gradient, tf.float64)) - exact).max() / np.abs(exact).max()
+        for gradient in (own, kernel_gradient(images, upstream, (3, 3)))
+    ]
+    assert errors[1] <= max(1.5 * errors[0], 2**-8)
+
+
+@pytest.mark.parametrize(
+    ("options", "side", "expected"),
+    [
+        ({}, 7, True),
+        ({}, 3, True),
+        ({}, 8, False),
+        ({"strides": 2}, 7, False),
+        ({"dilation_rate": 2}, 7, False),
+        ({"groups": 2}, 7, False),
+        ({"padding": "valid"}, 7, False),
+    ],
+)
+def test_only_small_images_whose_size_is_kept_can_be_exchanged(options, side, expected):
+    layer = Conv2D(4, 3, **{"padding": "same", **options})
+    keras.Sequential([keras.layers.Input((side, side, 2)), layer])
+    assert layer.can_exchange is expected
+
+
+def test_what_a_machine_answered_is_not_saved(tmp_path):
+    layer = Conv2D(4, 3, padding="same")
+    model = keras.Sequential([keras.layers.Input((7, 7, 2)), layer])
+    layer.exchanges = True
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").layers[-1]
+    assert isinstance(loaded, Conv2D)
+    assert loaded.exchanges is False
+    assert loaded.get_config() == layer.get_config()

@@ -126,6 +126,12 @@ def test_profiles_only_ever_cut() -> None:
         profiles.for_profile(recipe, "fast")
 
 
+def test_what_is_deterministic_names_its_precision() -> None:
+    with pytest.raises(BadInputError, match="name the precision"):
+        recipes.override(recipes.get("fast"), deterministic=True)
+    recipes.override(recipes.get("fast"), deterministic=True, precision="float32")
+
+
 def test_layer_decay_needs_adam() -> None:
-    with pytest.raises(BadInputError, match="goes with the optimizer adam; received 'sgd'"):
+    with pytest.raises(BadInputError, match="goes with adam; received 'sgd'"):
         recipes.override(recipes.get("cnn"), optimizer="sgd", layer_decay=0.9)

@@ -3,12 +3,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from fmnist_utils import checkpoints, data, recipes, store, training
+from fmnist_utils import arithmetic, checkpoints, data, recipes, store, training
+from fmnist_utils.arithmetic import Probe
 from fmnist_utils.errors import FailureError
 from fmnist_utils.recipes import Recipe
 
@@ -141,15 +143,47 @@ def test_a_key_says_only_what_differs_from_the_defaults() -> None:
     assert store.key(whole) == store.key(real)
 
 
-def test_what_was_trained_in_bfloat16_answers_in_float32_where_that_is_emulated(
+FASTER_IN_BFLOAT16 = Probe(2.0, 1.0, own_gradient=2.0, exchanged_gradient=1.0)
+SLOWER_IN_BFLOAT16 = Probe(1.0, 2.0, own_gradient=1.0, exchanged_gradient=2.0)
+
+
+def test_an_interrupted_training_goes_on_in_what_it_began_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = {"model": "residual", "options": {"filters": [4, 4]}}
+    recipe = recipes.override(RECIPE, **network, epochs=3, precision="auto")
+    train_epoch = training._run_epoch
+
+    def interrupted_in_the_second(*args: Any) -> Any:
+        if args[3] == 1:
+            raise KeyboardInterrupt
+        return train_epoch(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_run_epoch", interrupted_in_the_second)
+        patch.setattr(arithmetic, "probe", lambda: FASTER_IN_BFLOAT16)
+        store.get_or_train(recipe, verbose=False)
+    monkeypatch.setattr(arithmetic, "probe", lambda: SLOWER_IN_BFLOAT16)
+    run = store.get_or_train(recipe)
+    told = capsys.readouterr().out
+    assert "in mixed_bfloat16." in told
+    assert "Going on after epoch 1 of 3" in told
+    environment = json.loads((run.folder / "environment.json").read_text())
+    assert environment["precision"] == "mixed_bfloat16"
+    assert environment["exchanged_gradients"] is True
+    saved = keras.models.load_model(run.folder / "model.keras")
+    assert "bfloat16" in {layer.compute_dtype for layer in saved.layers}
+
+
+def test_what_was_trained_in_bfloat16_answers_in_float32_where_that_is_slower(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = {"model": "residual", "options": {"filters": [4, 4]}}
     recipe = recipes.override(RECIPE, **network, epochs=3, precision="auto")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "computes_in_bfloat16", lambda: True)
+        patch.setattr(arithmetic, "probe", lambda: FASTER_IN_BFLOAT16)
         run = store.get_or_train(recipe, verbose=False)
-    monkeypatch.setattr(training, "computes_in_bfloat16", lambda: False)
+    monkeypatch.setattr(arithmetic, "probe", lambda: SLOWER_IN_BFLOAT16)
     assert json.loads((run.folder / "environment.json").read_text())["precision"] == (
         "mixed_bfloat16"
     )

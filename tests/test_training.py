@@ -7,13 +7,16 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from fmnist_utils import checkpoints, data, recipes, training
+from fmnist_utils import arithmetic, checkpoints, data, recipes, training
+from fmnist_utils.arithmetic import Arithmetic
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.layers import Conv2D
 from fmnist_utils.recipes import Augmentation, Recipe
 
 RECIPE = Recipe(
@@ -329,17 +332,41 @@ def test_what_happens_to_an_image_does_not_depend_on_its_batch(sketches: data.Tr
     np.testing.assert_array_equal(epoch(50), epoch(75))
 
 
-def test_auto_is_bfloat16_where_the_processor_computes_in_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    recipe = recipes.override(RECIPE, precision="auto")
-    for in_hardware, expected in ((True, "mixed_bfloat16"), (False, "float32")):
-        monkeypatch.setattr(training, "computes_in_bfloat16", lambda found=in_hardware: found)
-        assert training.dtype_policy(recipe) == expected
+def test_a_model_computes_in_what_the_machine_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipes.override(
+        RECIPE, model="residual", options={"filters": [4, 4, 4]}, precision="auto"
+    )
+    for answer in (
+        Arithmetic("float32"),
+        Arithmetic("mixed_bfloat16"),
+        Arithmetic("mixed_bfloat16", exchanged_gradients=True),
+    ):
+        monkeypatch.setattr(arithmetic, "choose", lambda _, answer=answer: answer)
         model = training.compiled_model(recipe, n_images=100)
-        assert model.layers[1].dtype_policy.name == expected
-    assert training.dtype_policy(recipes.override(RECIPE, precision="float32")) == "float32"
+        assert model.layers[1].dtype_policy.name == answer.precision
+        exchanging = [layer.exchanges for layer in model.layers if isinstance(layer, Conv2D)]
+        # Images of 28x28, 28x28, thrice 14x14 and twice 7x7 pixels.
+        assert exchanging == 5 * [False] + 2 * [answer.exchanged_gradients]
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_exchanged_gradients_change_a_training_less_than_bfloat16_does() -> None:
+    recipe = recipes.override(
+        RECIPE, model="residual", options={"filters": [4, 8, 8]}, optimizer="sgd"
+    )
+    labelled = data.sketches(64, seed=0)
+    batch = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
+
+    def losses(*computed_in: Any) -> NDArray[np.float32]:
+        keras.utils.set_random_seed(0)
+        model = training.compiled_model(recipe, n_images=64, computed_in=Arithmetic(*computed_in))
+        step = training.train_step_fn(model)
+        return np.array([float(step(*batch)[0, 0]) for _ in range(50)])
+
+    exact, own = losses("float32"), losses("mixed_bfloat16")
+    exchanged = losses("mixed_bfloat16", True)
+    assert exact[-1] < 0.9 * exact[0]  # it learns
+    assert np.abs(exchanged - own).max() <= np.abs(own - exact).max()
 
 
 @pytest.mark.parametrize(
