@@ -356,12 +356,15 @@ def package_model(name: str, assignments: tuple[str, ...]) -> None:
 
 
 @commands.command("stamp")
+@click.option(
+    "--speed", type=_PATH, help="What make bench measured, to be published: runs/speed.json."
+)
 @_needs("series")
-def stamp_text() -> None:
-    """Write the generated text anew: README's table, the notebooks' costs, links and badges."""
+def stamp_text(speed: Path | None) -> None:
+    """Write the generated text anew: README's tables, the notebooks' costs, links and badges."""
     from fmnist_utils.series import publish_notebooks
 
-    publish_notebooks.stamp()
+    publish_notebooks.stamp(speed)
 
 
 def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 _ENVIRONMENT = Environment(
@@ -23,3 +24,15 @@ def render(template: str, **values: Any) -> str:
         All that the template names.
     """
     return _ENVIRONMENT.get_template(template).render(values) + "\n"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table of texts as a Markdown table.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Its index is left out.
+    """
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

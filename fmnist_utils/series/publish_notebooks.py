@@ -3,21 +3,19 @@
 import json
 import shutil
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import pandas as pd
 
 from fmnist_utils import paths, results
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.files import write_text
 from fmnist_utils.profiles import PROFILES
-from fmnist_utils.series.pages import render
+from fmnist_utils.series import speed
+from fmnist_utils.series.pages import markdown_table, render
 
 COSTS = "costs.json"
-SPEED = "speed.json"
 # What a notebook needs beyond the course's own libraries.
 _EXTRAS = {"11_deployment": "course,serve,export"}
 # Tags of cells whose text is made from the template of that name.
@@ -79,14 +77,21 @@ def grafted(
     return source
 
 
-def stamp() -> None:
-    """Write all generated text anew: notebooks' costs, install cells and links, README's table.
+def stamp(measured: Path | None = None) -> None:
+    """Write all generated text anew: notebooks' costs, install cells and links, README's tables.
+
+    Parameters
+    ----------
+    measured : Path, optional
+        What ``make bench`` wrote, to be entered beside what other machines measured.
 
     Raises
     ------
     FailureError
-        If README lacks the two marks around its table.
+        If README lacks the two marks around a table, or `measured` is not there.
     """
+    if measured is not None:
+        speed.publish(measured, paths.published_figures_dir())
     for path, text in stamped().items():
         write_text(path, text)
 
@@ -120,44 +125,6 @@ def repository() -> str:
     return str(settings["tool"]["fmnist"]["repository"])
 
 
-def speed_table(rows: Sequence[results.Row]) -> pd.DataFrame:
-    """Return what ``make bench`` measured of training, one line a contender, as ratios.
-
-    Parameters
-    ----------
-    rows : sequence of dict
-        Of ``speed.json``, one a network.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Texts. Images a second as multiples of Keras in float32 with its own layers; in the last
-        line, the share of the processor's own limit that ours reaches.
-    """
-    columns: dict[str, dict[str, str]] = {}
-    for row in rows:
-        speeds = row["images_a_second"]
-        ours = max(speed for name, speed in speeds.items() if name.startswith("ours"))
-        share = ours * row["gflop_an_image"] / row["limit"]["gflop_a_second"]
-        columns[f"{row['parameters'] / 1e6:.2f} M parameters"] = {
-            **{name: f"{speed / speeds['Keras float32']:.2f}" for name, speed in speeds.items()},
-            f"ours, share of a {row['limit']['what']}": f"{100 * share:.0f} %",
-        }
-    return pd.DataFrame(columns).rename_axis("training").reset_index()
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table of texts as a Markdown table.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Its index is left out.
-    """
-    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def _publish_costs(output: Path) -> None:
     """Add what the last runs of every profile took; the full one's report is in the output."""
     target = paths.published_figures_dir() / COSTS
@@ -174,8 +141,8 @@ def _stamped_readme() -> str:
     path = paths.root() / "README.md"
     text = path.read_text(encoding="utf-8")
     tables = {
-        "results": results.leaderboard(results.read(paths.published_results())),
-        "speed": speed_table(results.read(paths.published_figures_dir() / SPEED)),
+        "results": markdown_table(results.leaderboard(results.read(paths.published_results()))),
+        "speed": speed.markdown(speed.read(paths.published_figures_dir() / speed.FILE)),
     }
     for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
@@ -183,7 +150,7 @@ def _stamped_readme() -> str:
         _, ended, after = rest.partition(end)
         if not (found and ended):
             raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
-        text = f"{before}{begin}{markdown_table(table)}\n{end}{after}"
+        text = f"{before}{begin}{table}\n{end}{after}"
     return text
 
 

@@ -1,186 +1,163 @@
-"""One residual network, one batch size: images a second in training, side by side.
+"""Images a second of one network in several hands, which take turns, each in its own process.
 
-Stock Keras layers in float32 and in mixed_bfloat16, ours, and PyTorch where it is installed; beside
-them the machine's own limit, a product of large matrices. What is measured goes into
-``runs/speed.json``; ``fmnist stamp`` writes README's table from a copy in ``figures/speed.json``.
+Keras's own layers, ours, and PyTorch where it is installed (``pip install -e ".[bench]"``); beside
+them what this machine can do at most: products of large matrices, and for each convolution the
+fastest kernel that any of them has. What is measured goes into ``runs/speed.json``; ``fmnist stamp
+--speed runs/speed.json`` takes it into README as this kind of processor's.
 """
 
-import json
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from typing import Any
 
-import keras
-import numpy as np
+import pandas as pd
 import pytest
-import tensorflow as tf
+from contest import BATCH, Contender, take_turns
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fmnist_utils import models, paths, results, training
-from fmnist_utils.files import atomic_write
-from fmnist_utils.series import publish_notebooks
+from fmnist_utils import paths
+from fmnist_utils.series import speed
 
-BATCH = 256
-ROUNDS = 5
-SECONDS = 3.0  # a burst of updates lasts at least this long, or one update
 WIDTHS = (16, 32)
-RNG = np.random.default_rng(0)
-IMAGES = RNG.integers(0, 256, (BATCH, 28, 28)).astype(np.uint8)
-LABELS = RNG.integers(0, 10, BATCH)
-
-Update = Callable[[], object]
-
-
-def _keras(width: int, *, precision: str, **options: bool) -> Update:
-    keras.config.set_dtype_policy(precision)
-    try:
-        model = models.build("residual", {"filters": _filters(width), **options})
-    finally:
-        keras.config.set_dtype_policy("float32")
-    model.compile(
-        keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-        "categorical_crossentropy",
-        jit_compile=False,
-    )
-    batch = tf.constant(IMAGES), tf.one_hot(LABELS, 10)
-    return lambda: model.train_on_batch(*batch)
+TYPES = ("float32", "bfloat16")
+SECONDS = 2.0
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+Measured = dict[str, Any]
 
 
-def _torch(width: int, *, bfloat16: bool) -> Update:
-    import torch
-    from torch import nn
-
-    def block(before: int, after: int, *, pool: bool = False) -> nn.Module:
-        layers = [nn.Conv2d(before, after, 3, padding=1, bias=False)]
-        layers += [nn.MaxPool2d(2)] if pool else []
-        return nn.Sequential(*layers, nn.BatchNorm2d(after), nn.ReLU())
-
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            stem, *stages = _filters(width)
-            self.stem = block(1, stem)
-            self.scaled = nn.ModuleList()
-            self.pairs = nn.ModuleList()
-            for before, after in zip([stem, *stages], stages, strict=False):
-                self.scaled.append(block(before, after, pool=True))
-                self.pairs.append(nn.Sequential(block(after, after), block(after, after)))
-            self.head = nn.Linear(stages[-1], 10)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = self.stem(x)
-            for scaled, pair in zip(self.scaled, self.pairs, strict=True):
-                x = scaled(x)
-                x = x + pair(x)
-            return self.head(x.amax((2, 3)))
-
-    model = Residual().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
-    images = torch.tensor(IMAGES[:, np.newaxis])
-    labels = torch.tensor(LABELS)
-
-    def update() -> float:
-        optimizer.zero_grad()
-        inputs = (images / 255).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            loss = nn.functional.cross_entropy(model(inputs), labels)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return update
+@contextmanager
+def _built(**wanted: tuple[Any, ...]) -> Iterator[dict[str, Contender]]:
+    """Give the contenders that can be had here: module, function, arguments, keywords."""
+    with ExitStack() as stack:
+        contenders = {}
+        for name, (module, function, *args) in wanted.items():
+            options = args.pop() if args and isinstance(args[-1], dict) else {}
+            try:
+                contender = Contender(module, function, *args, **options)
+            except Exception as error:
+                if module != "in_torch":
+                    raise
+                print(f"{name} is left out: {type(error).__name__}, {str(error).splitlines()[0]}")
+            else:
+                contenders[name] = stack.enter_context(contender)
+        yield contenders
 
 
-def _filters(width: int) -> list[int]:
-    return [width, 2 * width, 4 * width, 8 * width]
+def _training(width: int) -> "pd.Series[float]":
+    torch = {
+        f"PyTorch {dtype}, {how}": (
+            *("in_torch", "update", width),
+            {"bfloat16": dtype == "bfloat16", "compiled": how == "compiled"},
+        )
+        for dtype in TYPES
+        for how in ("eager", "compiled")
+    }
+    wanted = {
+        "Keras float32": ("in_keras", "keras_update", width, "float32"),
+        "Keras bfloat16": ("in_keras", "keras_update", width, "mixed_bfloat16"),
+        "ours, pooling last": ("in_keras", "our_update", width, "auto", {"pool_first": False}),
+        "ours float32": ("in_keras", "our_update", width, "float32"),
+        "ours bfloat16": ("in_keras", "our_update", width, "mixed_bfloat16"),
+        **torch,
+    }
+    with _built(**wanted) as contenders:
+        return BATCH * take_turns(contenders, seconds=SECONDS)
 
 
-def _contenders(width: int) -> Iterator[tuple[str, Update]]:
-    ours = "mixed_bfloat16" if training.computes_in_bfloat16() else "float32"
-    stock = {"fused": False, "pool_first": False}
-    yield "Keras float32", _keras(width, precision="float32", **stock)
-    yield "Keras mixed_bfloat16", _keras(width, precision="mixed_bfloat16", **stock)
-    yield f"ours, {ours}, pooling last", _keras(width, precision=ours, pool_first=False)
-    for precision in ("float32", "mixed_bfloat16"):
-        yield f"ours, {precision}", _keras(width, precision=precision)
-    try:
-        yield "PyTorch float32", _torch(width, bfloat16=False)
-        yield "PyTorch bfloat16", _torch(width, bfloat16=True)
-    except ImportError:
-        print("PyTorch is not installed: pip install torch to see it beside the others.")
+def _answering(width: int, n: int) -> "pd.Series[float]":
+    wanted = {
+        "Keras's predict": ("in_keras", "keras_answer", width, n),
+        "ours float32": ("in_keras", "our_answer", width, n, "float32"),
+        "ours bfloat16": ("in_keras", "our_answer", width, n, "mixed_bfloat16"),
+        "PyTorch float32": ("in_torch", "answer", width, n, {"bfloat16": False}),
+        "PyTorch bfloat16": ("in_torch", "answer", width, n, {"bfloat16": True}),
+        "ONNX Runtime": ("in_onnx", "answer", width, n),
+    }
+    with _built(**wanted) as contenders:
+        return n * take_turns(contenders, seconds=SECONDS / 4)
 
 
-def _matrix_product(dtype: tf.DType, *, n: int = 4096) -> Update:
-    a, b = (tf.cast(tf.random.normal((n, n)), dtype) for _ in range(2))
-    product = tf.function(lambda: tf.matmul(a, b))
-
-    def multiply() -> float:
-        return float(product()[0, 0])
-
-    return multiply
-
-
-def _rate(update: Update) -> float:
-    """Return updates a second over a burst."""
-    start, n = time.perf_counter(), 0
-    while n == 0 or time.perf_counter() - start < SECONDS:
-        update()
-        n += 1
-    return n / (time.perf_counter() - start)
+def _kernels(width: int, dtype: str) -> list[Measured]:
+    """Return the shortest milliseconds of each kernel of each convolution, over rounds."""
+    wanted = {module: (module, "kernels", width, dtype) for module in ("in_keras", "in_torch")}
+    with _built(**wanted) as contenders:
+        rounds = [contender() for _ in range(3) for contender in contenders.values()]
+    rows = []
+    for side, channels, filters in speed.convolutions(width):
+        found: dict[str, float] = {}
+        for timed in rounds:
+            for name, milliseconds in timed[side, channels, filters].items():
+                found[name] = min(milliseconds, found.get(name, milliseconds))
+        rows.append({"side": side, "channels": channels, "filters": filters, **found})
+    return rows
 
 
-def _size(width: int) -> dict[str, float]:
-    """Return parameters and what training takes an image: forward, and twice that backward."""
-    model = models.build("residual", {"filters": _filters(width)})
-    multiplications = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-            pixels = np.prod(layer.output.shape[1:-1], dtype=int)
-            multiplications += int(pixels) * int(np.prod(layer.kernel.shape))
-    gflop = 3 * 2 * multiplications / 1e9
-    return {"parameters": model.count_params(), "gflop_an_image": gflop}
+def _once(function: str, *args: Any) -> Any:
+    with Contender("in_keras", function, *args) as contender:
+        return contender()
+
+
+@pytest.fixture(scope="module")
+def machine() -> Measured:
+    probe = _once("probe")
+    return {
+        **speed.machine(),
+        "probe": {
+            **asdict(probe),
+            "bfloat16_pays": probe.bfloat16_pays,
+            "exchange_pays": probe.exchange_pays,
+        },
+    }
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_training_speed_of_one_network(width: int, benchmark: BenchmarkFixture) -> None:
-    hardware = training.computes_in_bfloat16()
-    precision = tf.bfloat16 if hardware else tf.float32
-    updates = dict(_contenders(width))
-    limit = f"matrix product, {precision.name}"
-    updates[limit] = _matrix_product(precision)
-    for update in updates.values():  # tracing, and the first touch of memory
-        update()
-    rounds: list[dict[str, float]] = []
-
-    def take_turns() -> None:  # so that whatever else the machine does hits all
-        rounds.append({name: _rate(update) for name, update in updates.items()})
-
-    benchmark.pedantic(take_turns, rounds=ROUNDS)
-    rates = {name: statistics.median(r[name] for r in rounds) for name in updates}
-    gflops = rates.pop(limit) * 2 * 4096**3 / 1e9
-    measured = {
-        "width": width,
+def test_one_network(width: int, machine: Measured, benchmark: BenchmarkFixture) -> None:
+    trained = benchmark.pedantic(_training, args=(width,), rounds=1)
+    with _built(**{d: ("in_keras", "matrix_product", d) for d in TYPES}) as products:
+        gflops = take_turns(products, seconds=SECONDS) * 2 * 4096**3 / 1e9
+    network = {
         "batch_size": BATCH,
-        **_size(width),
-        "limit": {"what": limit, "gflop_a_second": gflops},
-        "images_a_second": {name: BATCH * rate for name, rate in rates.items()},
-        **results.environment(),
+        **_once("size", width),
+        "images_a_second": trained.to_dict(),
+        "products_gflop_a_second": gflops.to_dict(),
+        "kernels_ms": {dtype: _kernels(width, dtype) for dtype in TYPES},
+        "answers_a_second": {str(n): _answering(width, n).to_dict() for n in (1, BATCH)},
     }
-    path = paths.runs_dir() / "speed.json"
-    others = json.loads(path.read_text()) if path.exists() else []
-    with atomic_write(path) as unfinished:
-        unfinished.write_text(
-            json.dumps([row for row in others if row["width"] != width] + [measured], indent=1)
-        )
-    print("\n" + publish_notebooks.markdown_table(publish_notebooks.speed_table([measured])))
+    measured = {**machine, "networks": {str(width): network}}
+    speed.add(paths.runs_dir() / "speed.json", measured)
+    print("\n" + speed.markdown([measured]))
 
-    ours = rates["ours, mixed_bfloat16" if hardware else "ours, float32"]
-    if hardware:
-        assert ours >= 3 * rates["Keras float32"]
-        assert ours >= 2.2 * rates["Keras mixed_bfloat16"]
-        assert ours >= 1.2 * rates.get("PyTorch bfloat16", 0)
-        if width >= 32:
-            assert ours * BATCH * measured["gflop_an_image"] >= 0.45 * gflops
-    else:
-        # Without bfloat16 in hardware only the normalisation and the order of pooling are left.
-        assert ours > rates["Keras float32"]
+    for dtype in TYPES:
+        ours = trained[f"ours {dtype}"]
+        best = max((r for name, r in trained.items() if f"PyTorch {dtype}" in name), default=0.0)
+        assert ours >= 1.1 * best or speed.share_of_kernels(network, dtype) >= 0.9
+        answered = network["answers_a_second"][str(BATCH)]
+        assert answered[f"ours {dtype}"] >= answered.get(f"PyTorch {dtype}", 0)
+    assert trained["ours float32"] > trained["Keras float32"]
+
+
+def test_the_classic_network(machine: Measured) -> None:
+    wanted = {"Keras's fit": ("in_keras", "classic_fit"), "ours": ("in_keras", "classic_ours")}
+    with _built(**wanted) as contenders:
+        rates = take_turns(contenders, seconds=SECONDS)
+    measured = {**machine, "classic": rates.to_dict()}
+    speed.add(paths.runs_dir() / "speed.json", measured)
+    print("\n" + speed.markdown([measured]))
+    assert rates["ours"] >= 1.2 * rates["Keras's fit"]
+
+
+def test_exchanged_gradients_train_alike(machine: Measured) -> None:
+    losses = {
+        "float32": _once("losses", 16, "float32", False),
+        "bfloat16": _once("losses", 16, "mixed_bfloat16", False),
+        "bfloat16, exchanged": _once("losses", 16, "mixed_bfloat16", True),
+    }
+    speed.add(paths.runs_dir() / "speed.json", {**machine, "losses": losses})
+    table = pd.DataFrame(losses)
+    by_exchange = (table["bfloat16, exchanged"] - table["bfloat16"]).abs()
+    by_bfloat16 = (table["bfloat16"] - table["float32"]).abs()
+    print(
+        f"\nlosses differ by {by_exchange.max():.4f}, and by {by_bfloat16.max():.4f} from float32"
+    )
+    assert by_exchange.max() <= by_bfloat16.max()

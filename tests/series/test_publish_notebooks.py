@@ -78,25 +78,6 @@ def test_only_full_runs_as_they_are_can_be_published() -> None:
             publish_notebooks.check_publishable(*request)
 
 
-def test_speeds_are_shown_as_ratios_and_as_a_share_of_the_limit() -> None:
-    row = {
-        "parameters": 1_940_000,
-        "gflop_an_image": 0.5,
-        "limit": {"what": "matrix product, bfloat16", "gflop_a_second": 1_000.0},
-        "images_a_second": {"Keras float32": 200.0, "ours, bfloat16": 1_040.0},
-    }
-    table = publish_notebooks.speed_table([row, {**row, "parameters": 490_000}])
-    assert list(table) == ["training", "1.94 M parameters", "0.49 M parameters"]
-    assert table.iloc[:, :2].to_numpy().tolist() == [
-        ["Keras float32", "1.00"],
-        ["ours, bfloat16", "5.20"],
-        ["ours, share of a matrix product, bfloat16", "52 %"],
-    ]
-    table_lines = publish_notebooks.markdown_table(table).splitlines()
-    assert table_lines[1] == "| --- | --- | --- |"
-    assert table_lines[3] == "| ours, bfloat16 | 5.20 | 5.20 |"
-
-
 def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> None:
     (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = ""\n', encoding="utf-8")
     (series / "README.md").write_text(_MARKED, encoding="utf-8")
