@@ -104,7 +104,7 @@ def scale_maps(maps: ArrayLike) -> NDArray[np.float32]:
 
     Notes
     -----
-    Introduced in notebook 09.
+    Introduced in notebook 14.
 
     Examples
     --------

@@ -52,7 +52,7 @@ def draw(n: int, augmentation: Augmentation, *, seed: int, epoch: int | tf.Tenso
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
     flip, erase = augmentation.flip, augmentation.erase
     epoch = tf.cast(epoch, tf.int32)
@@ -102,7 +102,7 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images[..., tf.newaxis],
@@ -145,7 +145,7 @@ def without_invalid_flips(
 
     Notes
     -----
-    Introduced in notebook 08.
+    Introduced in notebook 13.
     """
     means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != OOD])]
     differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
@@ -186,7 +186,7 @@ def mix(
 
     Notes
     -----
-    Mixup (Zhang et al., arXiv 1710.09412). Introduced in notebook 04.
+    Mixup (Zhang et al., arXiv 1710.09412). Introduced in notebook 06.
     """
     n = tf.shape(images)[0]
     both = tf.random.stateless_gamma((2, n), seed=seed, alpha=tf.fill((2, n), alpha))

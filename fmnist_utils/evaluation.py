@@ -102,7 +102,7 @@ def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 05.
+    Introduced in notebook 07.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -
     Notes
     -----
     Of equally probable classes the first counts, as in argmax, so that for k = 1 this is the
-    accuracy; scikit-learn's ``top_k_accuracy_score`` takes the last. Introduced in notebook 05.
+    accuracy; scikit-learn's ``top_k_accuracy_score`` takes the last. Introduced in notebook 07.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     Notes
     -----
     The table behind a reliability diagram (Guo et al., arXiv 1706.04599). Introduced in notebook
-    05.
+    07.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010). Introduced in notebook 05.
+    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010). Introduced in notebook 07.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def compare(
 
     Notes
     -----
-    McNemar, Psychometrika 12 (1947). Introduced in notebook 05.
+    McNemar, Psychometrika 12 (1947). Introduced in notebook 07.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def mcnemar_sample_size(
 
     Notes
     -----
-    Formula of Connor, Biometrics 43 (1987). Introduced in notebook 05.
+    Formula of Connor, Biometrics 43 (1987). Introduced in notebook 07.
 
     Examples
     --------
@@ -347,7 +347,7 @@ def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
 
     Notes
     -----
-    Introduced in notebook 05.
+    Introduced in notebook 07.
 
     Examples
     --------

@@ -44,7 +44,7 @@ def feature_layers(model: keras.Model) -> list[str]:
 
     Notes
     -----
-    Introduced in notebook 07.
+    Introduced in notebook 12.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def grad_cam(
 
     Notes
     -----
-    Selvaraju et al., arXiv 1610.02391. Introduced in notebook 09.
+    Selvaraju et al., arXiv 1610.02391. Introduced in notebook 14.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def grad_cam_plus_plus(
 
     Notes
     -----
-    Chattopadhyay et al., arXiv 1710.11063. Introduced in notebook 09.
+    Chattopadhyay et al., arXiv 1710.11063. Introduced in notebook 14.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def integrated_gradients(
 
     Notes
     -----
-    Sundararajan et al., arXiv 1703.01365. Introduced in notebook 09.
+    Sundararajan et al., arXiv 1703.01365. Introduced in notebook 14.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def occlusion(model: keras.Model, images: Images, classes: ArrayLike | None = No
 
     Notes
     -----
-    Zeiler and Fergus, arXiv 1311.2901. Introduced in notebook 09.
+    Zeiler and Fergus, arXiv 1311.2901. Introduced in notebook 14.
 
     Examples
     --------
@@ -291,7 +291,7 @@ def deletion_curve(
 
     Notes
     -----
-    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 09.
+    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 14.
 
     Examples
     --------
@@ -319,7 +319,7 @@ def insertion_curve(
 
     Notes
     -----
-    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 09.
+    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 14.
 
     Examples
     --------

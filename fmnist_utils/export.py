@@ -111,7 +111,7 @@ def export(model: keras.Model, path: Path, *, calibration: Images | None = None)
 
     Notes
     -----
-    Introduced in notebook 11.
+    Introduced in notebook 15.
 
     Examples
     --------
@@ -224,7 +224,7 @@ def load(path: Path) -> Callable[[Images], NDArray[np.float32]]:
 
     Notes
     -----
-    Introduced in notebook 11.
+    Introduced in notebook 15.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def parity(model: keras.Model, path: Path, images: Images, labels: NDArray[np.in
 
     Notes
     -----
-    Introduced in notebook 11.
+    Introduced in notebook 15.
 
     Examples
     --------

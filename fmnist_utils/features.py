@@ -56,7 +56,7 @@ def pooled(
 
     Notes
     -----
-    Introduced in notebook 07.
+    Introduced in notebook 12.
 
     Examples
     --------

@@ -262,7 +262,7 @@ def in_float32(model: keras.Model) -> keras.Model:
 
     Notes
     -----
-    Introduced in notebook 11.
+    Introduced in notebook 15.
     """
     copy = keras.models.clone_model(model, clone_function=_float32_layer)
     copy.set_weights(model.get_weights())

@@ -92,6 +92,18 @@ def published_results() -> Path:
     return carried if carried.exists() else published_figures_dir() / "results.json"
 
 
+def published_predictions() -> Path:
+    """Return the folder of the committed predictions; in an installed wheel, the copy it carries.
+
+    Examples
+    --------
+    >>> published_predictions().name
+    'predictions'
+    """
+    carried = _PACKAGE / "predictions"
+    return carried if carried.exists() else published_figures_dir() / "predictions"
+
+
 def profile_override() -> str | None:
     """Return ``FMNIST_PROFILE``, which overrides a notebook's own profile, or None."""
     return os.environ.get("FMNIST_PROFILE") or None

@@ -59,7 +59,7 @@ class Augmentation(Checked):
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
 
     shift: Annotated[int, Field(ge=0, le=28)] = 0
@@ -320,7 +320,7 @@ def override(recipe: Recipe, **changes: Any) -> Recipe:
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
     return Recipe(**{**dict(recipe), **changes})
 
@@ -342,7 +342,7 @@ _FAST = Recipe(
     precision="auto",
 )
 
-# Notebook 07: a small network that ImageNet has seen, trained on as a whole.
+# Notebook 12: a small network that ImageNet has seen, trained on as a whole.
 _TRANSFER = override(
     _FAST,
     model="transfer",
@@ -359,9 +359,9 @@ RECIPES: Mapping[str, Recipe] = {
     "dense": Recipe(
         model="dense", options=DenseOptions(units=(512,)), epochs=20, schedule="cosine"
     ),
-    # Notebook 03: the classic network of this field, as it is usually trained.
+    # Notebook 04: the classic network of this field, as it is usually trained.
     "cnn": Recipe(model="cnn", options=CNNOptions(), batch_size=32),
-    # Notebook 03: more layers, more filters, and a rate that falls to zero.
+    # Notebook 04: more layers, more filters, and a rate that falls to zero.
     "cnn_deep": Recipe(
         model="cnn",
         options=CNNOptions(filters=((32,), (64, 64), (128,)), units=(128,), dense_dropout=0.3),
@@ -369,7 +369,7 @@ RECIPES: Mapping[str, Recipe] = {
         batch_size=64,
         schedule="cosine",
     ),
-    # Notebook 04: a deeper plain network with its remedies, and notebook 10's optimizer.
+    # Notebook 06: a deeper plain network with its remedies, and notebook 10's optimizer.
     "regularised": override(
         _FAST,
         model="cnn",
@@ -405,7 +405,7 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=Augmentation(shift=2, flip="alternating", erase=12),
         train_size=60_000,
     ),
-    # Notebook 11: for real photos; this one comes with the package.
+    # Notebook 15: for real photos; this one comes with the package.
     "photo": override(
         _TRANSFER,
         epochs=16,
@@ -436,7 +436,7 @@ def get(name: str) -> Recipe:
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)

@@ -30,7 +30,7 @@ class Study:
     Parameters
     ----------
     notebook : str
-        The notebook that tells of it, such as ``"03_cnn"``.
+        The notebook that tells of it, such as ``"04_cnn"``.
     recipe : str
         Name of the recipe or of the method.
     dataset, split : str

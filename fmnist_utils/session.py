@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fmnist_utils import paths, plots, profiles, recipes, results
+from fmnist_utils.errors import unknown
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.tensorflow_quiet import import_tensorflow
 
@@ -31,8 +34,10 @@ def setup() -> None:
     ... cores, ... GiB
     """
     import_tensorflow()
-    plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 110})
+    plt.rcParams.update({"figure.constrained_layout.use": True, "figure.dpi": 100})
     plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9})
+    # Legible on a dark page too.
+    plt.rcParams.update({"figure.facecolor": "white", "axes.facecolor": "white"})
     environment = results.environment()
     print(" · ".join(f"{name} {version}" for name, version in environment["versions"].items()))
     machine = environment["machine"]
@@ -47,7 +52,7 @@ def start(
     Parameters
     ----------
     notebook : str
-        File name without ending, such as ``"03_cnn"``.
+        File name without ending, such as ``"04_cnn"``.
     profile : {"smoke", "quick", "full"}
         How much to compute; ``FMNIST_PROFILE`` overrides it.
     seed : int
@@ -67,10 +72,10 @@ def start(
     Examples
     --------
     >>> from fmnist_utils import session
-    >>> this = session.start("03_cnn", profile="full", dataset="sketches")
-    profile full: everything, as published
+    >>> this = session.start("04_cnn", profile="full", dataset="sketches")
+    profile full: everything, as published; it takes long
     >>> list(this.seeds)
-    [0, 1, 2]
+    [0, 1, 2, 3, 4]
     >>> this.choose(smoke=1, quick=5, full=30)
     30
     >>> this.recipe("cnn", optimizer="sgd").optimizer
@@ -100,8 +105,8 @@ class Session:
 
     @property
     def seeds(self) -> range:
-        """Seeds of a study: three in a full run, otherwise one."""
-        return range(self.seed, self.seed + (3 if self.full else 1))
+        """Seeds of a study: five in a full run, otherwise one."""
+        return range(self.seed, self.seed + (5 if self.full else 1))
 
     def choose(self, *, smoke: Any, quick: Any, full: Any) -> Any:
         """Return the value for the session's profile.
@@ -138,14 +143,18 @@ class Session:
         alt : str
             What the figure shows, for those who cannot see it.
         """
-        if not self.full:
-            text = f"profile {self.profile}"
+        if self.profile == "smoke":
+            text = "profile smoke: means nothing"
             figure.text(1, 0, text, ha="right", va="top", fontsize=7, style="italic")
         path = paths.figures_dir(self.profile) / self.notebook / f"{name}.png"
         plots.save_figure(figure, path)
         plt.close(figure)
-        shown = {"image/png": base64.b64encode(path.read_bytes()).decode(), "text/plain": alt}
-        display(shown, raw=True, metadata={"image/png": {"alt": alt}})
+        png = path.read_bytes()
+        shown = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
+        width = (
+            int.from_bytes(png[16:20]) // 2
+        )  # of twice as many points, to be sharp when enlarged
+        display(shown, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
 
     def record(
         self,
@@ -184,6 +193,21 @@ class Session:
             parameters=parameters,
             train_seconds=train_seconds,
         )
+
+    def recorded(self, recipe: str, variant: str | None = None) -> set[int]:
+        """Return the seeds that this run has recorded already, so that a study can go on.
+
+        Parameters
+        ----------
+        recipe : str
+            As `record` was given it.
+        variant : str, optional
+            As `record` was given it.
+        """
+        rows = results.read(paths.figures_dir(self.profile) / "results.json")
+        about = (self.notebook, recipe, variant)
+        found = (r for r in rows if (r["notebook"], r["recipe"], r["variant"]) == about)
+        return {seed for row in found for seed in row["seeds"]}
 
     def in_band(self, value: float, **bands: tuple[float, float]) -> bool:
         """Return True if a measured value lies between the bounds for the profile.
@@ -228,11 +252,87 @@ def published(notebook: str) -> pd.DataFrame:
     Examples
     --------
     >>> from fmnist_utils import session
-    >>> session.published("03_cnn")["notebook"].unique().tolist()
-    ['03_cnn']
+    >>> session.published("04_cnn")["notebook"].unique().tolist()
+    ['04_cnn']
     """
     rows = [row for row in results.read(paths.published_results()) if row["notebook"] == notebook]
     return results.leaderboard(rows)
+
+
+def study(notebook: str) -> pd.DataFrame:
+    """Return what a full run of a notebook measured on validation images, as it was published.
+
+    Parameters
+    ----------
+    notebook : str
+        File name without ending.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A line for each ``recipe``, ``variant`` and ``metric``: ``mean``, ``low`` and ``high`` (the
+        95 % interval of the mean, NaN of a single seed), and ``values``, by seed, a Series. No
+        line where nothing is published yet.
+
+    Notes
+    -----
+    Introduced in notebook 03.
+
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> session.study("02_dense").columns.tolist()
+    ['recipe', 'variant', 'metric', 'mean', 'low', 'high', 'values']
+    """
+    rows = []
+    for row in results.read(paths.published_results()):
+        if (row["notebook"], row["split"]) == (notebook, "validation"):
+            low, high = row["ci95"] or (float("nan"),) * 2
+            values = pd.Series(row["values"], index=row["seeds"], dtype=float)
+            about = {name: row[name] for name in ("recipe", "variant", "metric", "mean")}
+            rows.append({**about, "low": low, "high": high, "values": values})
+    columns = ["recipe", "variant", "metric", "mean", "low", "high", "values"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def predictions(recipe: str, *, split: str = "validation") -> dict[int, NDArray[np.float32]]:
+    """Return the published probabilities of a trained recipe, by seed.
+
+    They come with the package, so that a lesson need not train for hours to look at them.
+
+    Parameters
+    ----------
+    recipe : str
+        Such as ``"cnn"``.
+    split : {"validation", "test"}
+        Of `data.load_training`, or of `data.load_test`.
+
+    Returns
+    -------
+    dict of int to ndarray of shape (n, 10), float32
+        Rounded to half precision; row i is about image i.
+
+    Raises
+    ------
+    BadInputError
+        If no predictions of that recipe are published, or not of these images.
+
+    Notes
+    -----
+    Introduced in notebook 07.
+    """
+    found, names = {}, set()
+    for path in sorted(paths.published_predictions().glob("*-seed*.npz")):
+        name, _, rest = path.stem.partition("-seed")
+        names.add(name)
+        if name != recipe:
+            continue
+        with np.load(path) as arrays:
+            if split in arrays:
+                found[int(rest.partition("-")[0])] = arrays[split].astype(np.float32)
+    if not found:
+        raise unknown(f"recipe with published {split} predictions", recipe, names)
+    return found
 
 
 def interactive() -> bool:
@@ -240,7 +340,7 @@ def interactive() -> bool:
 
     Notes
     -----
-    Introduced in notebook 06.
+    Introduced in notebook 09.
 
     Examples
     --------
@@ -255,6 +355,6 @@ def interactive() -> bool:
 
 _PROFILE_MEANINGS = {
     "smoke": "a few images, one epoch; it shows that the cells run, its numbers mean nothing",
-    "quick": "all images, few epochs; the numbers are lower than those of a full run",
-    "full": "everything, as published",
+    "quick": "as much as shows the point; what a full run measured is published beside it",
+    "full": "everything, as published; it takes long",
 }

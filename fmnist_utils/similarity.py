@@ -45,7 +45,7 @@ class Index:
 
     Notes
     -----
-    The work is Faiss's (Douze et al., arXiv 2401.08281). Introduced in notebook 12.
+    The work is Faiss's (Douze et al., arXiv 2401.08281). Introduced in notebook 17.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def unit(vectors: ArrayLike) -> NDArray[np.float32]:
 
     Notes
     -----
-    Introduced in notebook 12.
+    Introduced in notebook 17.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def retrieval(
 
     Notes
     -----
-    Introduced in notebook 12.
+    Introduced in notebook 17.
 
     Examples
     --------

@@ -207,7 +207,7 @@ def batches(
 
     Notes
     -----
-    Introduced in notebook 03.
+    Introduced in notebook 04.
     """
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
@@ -266,7 +266,7 @@ def compiled_model(
 
     Notes
     -----
-    Introduced in notebook 03.
+    Introduced in notebook 04.
     """
     computed_in = computed_in or arithmetic.choose(recipe)
     policy = keras.config.dtype_policy()
@@ -440,7 +440,7 @@ def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
     """
     best, waited, plateaus = float("inf"), 0, 0
     for row in rows:

@@ -25,7 +25,7 @@ NOT_IMPORTED = {
     "uvloop": "uvicorn's event loop",
     "python-multipart": "forms with files, for starlette",
     "ipykernel": "runs the notebooks",
-    "jinja2": "pandas' LaTeX, in notebook 05",
+    "jinja2": "pandas' LaTeX, in notebook 07",
     "jupyterlab": "make lab",
     "onnx": "written by tf2onnx, read by ONNX Runtime's quantisation",
     "tf2onnx": "Keras's export to ONNX",

@@ -12,7 +12,7 @@ from fmnist_utils.errors import FailureError
 from fmnist_utils.files import atomic_write
 
 STUDY = results.Study(
-    notebook="03_cnn", recipe="cnn", dataset="fashion_mnist", split="test", profile="full"
+    notebook="04_cnn", recipe="cnn", dataset="fashion_mnist", split="test", profile="full"
 )
 
 
@@ -63,10 +63,10 @@ def test_rows_are_sorted_and_kept_apart(path: Path) -> None:
     assert [(r["notebook"], r["variant"], r["metric"]) for r in rows] == [
         ("02_dense", None, "accuracy"),
         ("02_dense", None, "f1_macro"),
-        ("03_cnn", None, "accuracy"),
-        ("03_cnn", None, "f1_macro"),
-        ("03_cnn", "tta", "accuracy"),
-        ("03_cnn", "tta", "f1_macro"),
+        ("04_cnn", None, "accuracy"),
+        ("04_cnn", None, "f1_macro"),
+        ("04_cnn", "tta", "accuracy"),
+        ("04_cnn", "tta", "f1_macro"),
     ]
 
 

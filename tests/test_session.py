@@ -18,19 +18,19 @@ def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_profile_is_shown_and_overridden_by_the_environment(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert session.start("03_cnn", profile="quick").profile == "quick"
+    assert session.start("04_cnn", profile="quick").profile == "quick"
     monkeypatch.setenv("FMNIST_PROFILE", "smoke")
-    assert session.start("03_cnn", profile="full").profile == "smoke"
+    assert session.start("04_cnn", profile="full").profile == "smoke"
     assert capsys.readouterr().out.count("profile ") == 2
 
 
 def test_unknown_profile() -> None:
     with pytest.raises(BadInputError, match=r"'fast'.*smoke, quick, full"):
-        session.start("03_cnn", profile="fast")
+        session.start("04_cnn", profile="fast")
 
 
 def test_recipe_follows_profile_seed_and_data() -> None:
-    this = session.start("03_cnn", profile="smoke", seed=4, dataset="sketches")
+    this = session.start("04_cnn", profile="smoke", seed=4, dataset="sketches")
     recipe = this.recipe("cnn", optimizer="sgd")
     assert (recipe.seed, recipe.dataset, recipe.optimizer) == (4, "sketches", "sgd")
     assert (recipe.epochs, recipe.train_size) == (1, 2_000)
@@ -38,32 +38,32 @@ def test_recipe_follows_profile_seed_and_data() -> None:
 
 
 def test_only_a_full_run_has_several_seeds() -> None:
-    assert list(session.start("03_cnn", profile="full", seed=2).seeds) == [2, 3, 4]
-    assert list(session.start("03_cnn", profile="quick", seed=2).seeds) == [2]
+    assert list(session.start("04_cnn", profile="full", seed=2).seeds) == [2, 3, 4, 5, 6]
+    assert list(session.start("04_cnn", profile="quick", seed=2).seeds) == [2]
 
 
 def test_a_smoke_figure_says_so(figures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for profile in ("smoke", "full"):
         figure, ax = plt.subplots()
         ax.plot([0, 1])
-        session.start("03_cnn", profile=profile).show(figure, "line", alt="A rising line.")
-        assert (figures / "03_cnn" / "line.png").stat().st_size > 0
+        session.start("04_cnn", profile=profile).show(figure, "line", alt="A rising line.")
+        assert (figures / "04_cnn" / "line.png").stat().st_size > 0
         assert [text.get_text() for text in figure.texts] == (
-            ["profile smoke"] if profile == "smoke" else []
+            ["profile smoke: means nothing"] if profile == "smoke" else []
         )
         assert not plt.fignum_exists(figure.number)
 
 
 def test_records_go_to_the_run_and_sketches_nowhere(figures: Path) -> None:
-    session.start("03_cnn", profile="smoke", dataset="sketches").record("cnn", {"accuracy": 0.5})
+    session.start("04_cnn", profile="smoke", dataset="sketches").record("cnn", {"accuracy": 0.5})
     assert not (figures / "results.json").exists()
-    session.start("03_cnn", profile="smoke", seed=3).record("cnn", {"accuracy": 0.5})
+    session.start("04_cnn", profile="smoke", seed=3).record("cnn", {"accuracy": 0.5})
     (row,) = results.read(figures / "results.json")
     assert (row["profile"], row["split"], row["seeds"]) == ("smoke", "validation", [3])
 
 
 def test_band_is_the_profiles() -> None:
-    this = session.start("03_cnn", profile="smoke")
+    this = session.start("04_cnn", profile="smoke")
     assert this.in_band(0.5, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1)) is True
     with pytest.raises(AssertionError, match=r"0\.7000 is outside 0\.4 to 0\.6.*smoke"):
         this.in_band(0.7, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1))

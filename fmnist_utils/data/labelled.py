@@ -21,7 +21,7 @@ class Labelled(NamedTuple):
 
     Notes
     -----
-    Introduced in notebook 08.
+    Introduced in notebook 10.
 
     Examples
     --------

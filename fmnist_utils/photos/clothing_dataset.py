@@ -72,7 +72,7 @@ def load(part: Part) -> list[Photograph]:
 
     Notes
     -----
-    Introduced in notebook 11.
+    Introduced in notebook 15.
 
     Examples
     --------

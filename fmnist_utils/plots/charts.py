@@ -135,7 +135,7 @@ def intervals(
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 06.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -
 
     Notes
     -----
-    Introduced in notebook 05.
+    Introduced in notebook 07.
 
     Examples
     --------
@@ -343,7 +343,7 @@ def probability_bars(
 
     Notes
     -----
-    Introduced in notebook 03.
+    Introduced in notebook 04.
 
     Examples
     --------

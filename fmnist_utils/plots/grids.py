@@ -98,7 +98,7 @@ def gallery(
 
     Notes
     -----
-    Introduced in notebook 05.
+    Introduced in notebook 07.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def overlays(
 
     Notes
     -----
-    Introduced in notebook 09.
+    Introduced in notebook 14.
 
     Examples
     --------
@@ -350,7 +350,7 @@ def confusion_gallery(
 
     Notes
     -----
-    Introduced in notebook 06.
+    Introduced in notebook 09.
 
     Examples
     --------

@@ -35,4 +35,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     kind = path.suffix.removeprefix(".")
     metadata = {"Software": None} if kind == "png" else {"Date": None}
     with atomic_write(path) as unfinished, plt.rc_context({"svg.hashsalt": path.name}):
-        figure.savefig(unfinished, dpi=110, bbox_inches="tight", format=kind, metadata=metadata)
+        figure.savefig(unfinished, dpi=200, bbox_inches="tight", format=kind, metadata=metadata)

@@ -17,7 +17,7 @@ from fmnist_utils.series.pages import markdown_table, render
 
 COSTS = "costs.json"
 # What a notebook needs beyond the course's own libraries.
-_EXTRAS = {"11_deployment": "course,serve,export"}
+_EXTRAS = {"15_export": "course,serve,export"}
 # Tags of cells whose text is made from the template of that name.
 _GENERATED = {"cost", "install", "navigation"}
 
@@ -28,7 +28,7 @@ def publish(names: list[str], output: Path) -> None:
     Parameters
     ----------
     names : list of str
-        The notebooks, such as ``["03_cnn"]``.
+        The notebooks, such as ``["04_cnn"]``.
     output : Path
         The folder that `runner.run` filled with profile full.
     """

@@ -35,7 +35,7 @@ def series() -> list[Path]:
     FailureError
         If there are none, as where the package was installed without them.
     """
-    found = sorted(paths.notebooks_dir().glob("[0-9][0-9]_*.ipynb"))
+    found = sorted(paths.notebooks_dir().glob("[0-9A-Z]*_*.ipynb"))
     if not found:
         raise FailureError(
             f"No notebooks in {paths.notebooks_dir()}: run this in a checkout of the project."
@@ -49,18 +49,20 @@ def select(numbers: Sequence[str] = ()) -> list[Path]:
     Parameters
     ----------
     numbers : sequence of str
-        Such as ``["1", "03"]``.
+        Such as ``["1", "03", "A"]``; appendices have letters.
 
     Raises
     ------
     BadInputError
         If there is no notebook of a number.
     """
-    by_number = {path.name[:2]: path for path in series()}
+    by_number = {path.stem.partition("_")[0]: path for path in series()}
+    wanted = set()
     for number in numbers:
-        if number.zfill(2) not in by_number:
+        wanted.add(number.zfill(2) if number.isdigit() else number.upper())
+        if not wanted <= set(by_number):
             raise unknown("notebook number", number, by_number)
-    wanted = {number.zfill(2) for number in numbers} or set(by_number)
+    wanted = wanted or set(by_number)
     return [path for number, path in by_number.items() if number in wanted]
 
 

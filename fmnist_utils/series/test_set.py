@@ -18,14 +18,14 @@ _KINDS = ("plain", "tta")
 # The notebook that tells of each recipe.
 TAUGHT_IN = {
     "dense": "02_dense",
-    "cnn": "03_cnn",
-    "cnn_deep": "03_cnn",
-    "regularised": "04_regularisation",
-    "transfer": "07_transfer",
-    "fast": "10_fast_and_accurate",
-    "small": "10_fast_and_accurate",
-    "accurate": "10_fast_and_accurate",
-    "photo": "11_deployment",
+    "cnn": "04_cnn",
+    "cnn_deep": "04_cnn",
+    "regularised": "06_regularisation",
+    "transfer": "12_transfer",
+    "fast": "10_speed",
+    "small": "10_speed",
+    "accurate": "10_speed",
+    "photo": "15_export",
 }
 
 

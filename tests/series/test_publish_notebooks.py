@@ -82,7 +82,7 @@ def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> No
     (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = ""\n', encoding="utf-8")
     (series / "README.md").write_text(_MARKED, encoding="utf-8")
     folder = series / "notebooks"
-    (folder / "02_second.ipynb").rename(folder / "11_deployment.ipynb")
+    (folder / "02_second.ipynb").rename(folder / "15_export.ipynb")
     installs = {
         path.stem: nbformat.reads(text, as_version=4).cells[0].source.splitlines()[-1].strip()
         for path, text in publish_notebooks.stamped().items()
@@ -90,7 +90,7 @@ def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> No
     }
     assert installs == {
         "01_first": '%pip install --quiet "..[course]"',
-        "11_deployment": '%pip install --quiet "..[course,serve,export]"',
+        "15_export": '%pip install --quiet "..[course,serve,export]"',
     }
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = metadata["project"]["optional-dependencies"]
