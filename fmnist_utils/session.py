@@ -321,6 +321,7 @@ def predictions(recipe: str, *, split: str = "validation") -> dict[int, NDArray[
     -----
     Introduced in notebook 07.
     """
+    array = "plain" if split == "test" else split  # beside "tta", the test images mirrored too
     found, names = {}, set()
     for path in sorted(paths.published_predictions().glob("*-seed*.npz")):
         name, _, rest = path.stem.partition("-seed")
@@ -328,8 +329,8 @@ def predictions(recipe: str, *, split: str = "validation") -> dict[int, NDArray[
         if name != recipe:
             continue
         with np.load(path) as arrays:
-            if split in arrays:
-                found[int(rest.partition("-")[0])] = arrays[split].astype(np.float32)
+            if array in arrays:
+                found[int(rest.partition("-")[0])] = arrays[array].astype(np.float32)
     if not found:
         raise unknown(f"recipe with published {split} predictions", recipe, names)
     return found

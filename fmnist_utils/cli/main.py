@@ -72,7 +72,10 @@ def commands() -> None:
 )
 @click.option("--output", type=_PATH, help="Folder for what is executed.")
 @click.option(
-    "--publish", "published", is_flag=True, help="Take the outputs of a full run into the checkout."
+    "--publish",
+    "published",
+    is_flag=True,
+    help="Take what a quick run shows, and what a full one measures, into the checkout.",
 )
 @_needs("series")
 def run_series(
@@ -96,7 +99,7 @@ def run_series(
     data.load_training(given.get("dataset", "fashion_mnist"))
     folder = runner.run(numbers, profile=profile, seed=seed, parameters=given, output=output)
     if published:
-        publish_notebooks.publish([path.stem for path in chosen], folder)
+        publish_notebooks.publish([path.stem for path in chosen], folder, profile)
 
 
 @commands.command("train")

@@ -22,30 +22,42 @@ _EXTRAS = {"15_export": "course,serve,export"}
 _GENERATED = {"cost", "install", "navigation"}
 
 
-def publish(names: list[str], output: Path) -> None:
-    """Copy the outputs, figures and results of executed notebooks into the checkout.
+def publish(names: list[str], output: Path, profile: str) -> None:
+    """Copy what executed notebooks showed and measured into the checkout.
+
+    A lesson shows what it shows in profile quick, and tells of what it measured in profile full.
 
     Parameters
     ----------
     names : list of str
         The notebooks, such as ``["04_cnn"]``.
     output : Path
-        The folder that `runner.run` filled with profile full.
+        The folder that `runner.run` filled.
+    profile : {"quick", "full"}
+        With which profile. Results are taken of a full run, outputs and figures of a quick one; of
+        a notebook that says nothing of itself in its metadata, all of a full run.
     """
     target = paths.published_figures_dir()
     for name in names:
         source = paths.notebooks_dir() / f"{name}.ipynb"
+        if profile != _shown(nbformat.read(source, as_version=4)):
+            continue
         executed = nbformat.read(output / source.name, as_version=4)
         notebook = grafted(nbformat.read(source, as_version=4), executed)
         write_text(source, _notebook_text(notebook))
         shutil.rmtree(target / name, ignore_errors=True)
         if (output / "figures" / name).exists():
             shutil.copytree(output / "figures" / name, target / name)
-    if (output / "figures" / "results.json").exists():
+    if profile == "full" and (output / "figures" / "results.json").exists():
         rows = results.read(output / "figures" / "results.json")
         results.add(target / "results.json", [row for row in rows if row["notebook"] in names])
     _publish_costs(output)
     stamp()
+
+
+def _shown(notebook: nbformat.NotebookNode) -> str:
+    """Return the profile whose outputs are published."""
+    return "quick" if "fmnist" in notebook.metadata else "full"
 
 
 def grafted(
@@ -98,9 +110,10 @@ def stamp(measured: Path | None = None) -> None:
 
 def stamped() -> dict[Path, str]:
     """Return README and the notebooks as `stamp` would write them, by path."""
-    names = [path.stem for path in sorted(paths.notebooks_dir().glob("[0-9][0-9]_*.ipynb"))]
+    names = [path.stem for path in sorted(paths.notebooks_dir().glob("[0-9A-Z]*_*.ipynb"))]
     costs = _read_json(paths.published_figures_dir() / COSTS)
     texts = {paths.root() / "README.md": _stamped_readme()}
+    terms: dict[str, tuple[str, str]] = {}
     for before, name, after in zip(["", *names], names, [*names[1:], ""], strict=False):
         path = paths.notebooks_dir() / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
@@ -112,10 +125,17 @@ def stamped() -> dict[Path, str]:
             "extras": _EXTRAS.get(name, "course"),
             "costs": {p: costs[name][p] for p in PROFILES if p in costs.get(name, {})},
         }
+        generated = _GENERATED
+        if about := notebook.metadata.get("fmnist"):
+            told["about"], generated = about, generated | {"title"}
+            terms |= {t: (text, name) for t, text in about["terms"].items() if t not in terms}
         for cell in notebook.cells:
-            for tag in _GENERATED & set(cell.metadata.get("tags", [])):
-                cell.source = render(f"{tag}.md", **told).rstrip()
+            for tag in generated & set(cell.metadata.get("tags", [])):
+                cell.source = render(f"{tag}.md", **told).strip()
         texts[path] = _notebook_text(notebook)
+    if terms:
+        glossary = render("glossary.md", terms=sorted(terms.items(), key=lambda t: t[0].lower()))
+        texts[paths.notebooks_dir() / "GLOSSARY.md"] = glossary
     return texts
 
 
@@ -163,15 +183,15 @@ def _notebook_text(notebook: nbformat.NotebookNode) -> str:
 
 
 def check_publishable(profile: str, seed: int, parameters: dict[str, str]) -> None:
-    """Raise BadInputError unless a run may be published: profile full, nothing else changed.
+    """Raise BadInputError unless a run may be published: not smoke, nothing else changed.
 
     Parameters
     ----------
     profile, seed, parameters
         As `runner.run` is to be given them.
     """
-    if profile != "full" or seed != 0 or parameters:
+    if profile == "smoke" or seed != 0 or parameters:
         raise BadInputError(
-            f"Only a run with profile full, seed 0 and no -p is published; received profile "
-            f"{profile}, seed {seed}, {parameters or 'no parameters'}: leave out --publish."
+            "Only a run with profile quick or full, seed 0 and no -p is published; received "
+            f"profile {profile}, seed {seed}, {parameters or 'no parameters'}: leave out --publish."
         )

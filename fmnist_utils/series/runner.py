@@ -111,13 +111,19 @@ def run(
     output = (output or paths.series_dir(profile)).resolve()
     _make_writable(output)
     report = _read_report(output)
+    progress = _Progress([path.stem for path in chosen], profile)
     for path in chosen:
         now = fingerprint(path, values[path])
         done = report.get(path.stem, {}).get("fingerprint") == now
         if done and (output / path.name).exists():
-            print(f"{path.stem:<20} unchanged since its last run")
+            print(f"{path.stem:<20} unchanged since its last run  {progress.after(path.stem)}")
             continue
         measured = _execute(path, output, values[path])
+        print(
+            f"{measured['seconds']:6.0f} s  {measured['peak_gib']:4.1f} GiB  "
+            f"{progress.after(path.stem, took=measured['seconds'])}",
+            flush=True,
+        )
         # Read again: another process may have run another notebook into the same folder meanwhile.
         report = _read_report(output)
         report[path.stem] = {"fingerprint": now, "profile": profile, **measured}
@@ -125,6 +131,29 @@ def run(
         _write_index(output, report)
     print(f"Index: {output / 'index.html'}")
     return output
+
+
+class _Progress:
+    """How far a series is, by what each notebook took when it was published."""
+
+    def __init__(self, names: Sequence[str], profile: str) -> None:
+        costs = _read_report(paths.published_figures_dir(), "costs.json")
+        measured = {name: costs.get(name, {}).get(profile, {}) for name in names}
+        self._left = {name: measured[name].get("seconds", 60.0) for name in names}
+        self._total = sum(self._left.values())
+        self._took, self._should = 0.0, 0.0
+
+    def after(self, name: str, *, took: float = 0.0) -> str:
+        """Return the bar and the time left once a notebook is done, of which it took so much."""
+        expected = self._left.pop(name)
+        if took:
+            self._took, self._should = self._took + took, self._should + expected
+        pace = self._took / self._should if self._should else 1.0
+        left_over = sum(self._left.values())
+        done = round(20 * (1 - left_over / self._total))
+        minutes = pace * left_over / 60
+        left = f", about {max(1, round(minutes))} min left" if self._left else ""
+        return f"[{'#' * done}{'.' * (20 - done)}]{left}"
 
 
 def _checked_parameters(path: Path, given: Mapping[str, str]) -> dict[str, Any]:
@@ -154,9 +183,9 @@ def _make_writable(output: Path) -> None:
         ) from error
 
 
-def _read_report(output: Path) -> dict[str, dict[str, Any]]:
+def _read_report(output: Path, name: str = REPORT) -> dict[str, dict[str, Any]]:
     try:
-        return dict(json.loads((output / REPORT).read_text(encoding="utf-8")))
+        return dict(json.loads((output / name).read_text(encoding="utf-8")))
     except (OSError, ValueError):  # no report, or none of ours: everything is run
         return {}
 
@@ -199,7 +228,6 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
     unfinished.replace(output / path.name)
     page, _ = HTMLExporter().from_filename(str(output / path.name))
     (output / f"{path.stem}.html").write_text(page, encoding="utf-8")
-    print(f"{seconds:6.0f} s  {peak[0]:4.1f} GiB", flush=True)
     return {"seconds": seconds, "peak_gib": peak[0]}
 
 

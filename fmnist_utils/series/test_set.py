@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils import data, evaluation, paths, recipes, results, store
+from fmnist_utils.data.splits import training_split
 from fmnist_utils.errors import unknown
 from fmnist_utils.files import atomic_write
 from fmnist_utils.recipes import Recipe
@@ -55,11 +56,11 @@ def read_test(
         Record test-time augmentation as well, as variant ``tta``.
     ensemble : bool
         Record the mean of all seeds' probabilities as well, under seed 0, as variant
-        ``ensemble`` (and ``ensemble_tta``). Where the ensemble is published, each seed's
-        predictions are kept in ``figures/predictions``, and a seed whose predictions are there
-        already is not trained again.
+        ``ensemble`` (and ``ensemble_tta``).
     publish : bool
-        Record into the committed results instead of the runs folder.
+        Record into the committed results instead of the runs folder. Each seed's predictions, of
+        the validation images too, are kept in ``figures/predictions``, and a seed whose
+        predictions are there already is not trained again.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def read_test(
     read: list[_Predictions] = []
     for seed in seeds:
         one = recipes.override(recipe, seed=seed)
-        file = _file(name, one) if publish and ensemble else None
+        file = _file(name, one) if publish else None
         read.append(_predictions(one, test.images, kinds, file))
         for kind in kinds:
             study = _of_variant(about, kind)
@@ -163,19 +164,31 @@ def _predictions(
     Where they are kept, in half precision, they are taken from there the next time: an ensemble of
     networks that took hours each can then grow after their runs are gone.
     """
-    if not (kept and kept.exists()):
-        run = trained(recipe)
-        kinds = _KINDS if kept else kinds
-        found = {kind: run.predict(images, tta=kind == "tta") for kind in kinds}
-        measured = {name: run.metrics[name] for name in ("parameters", "train_seconds")}
-        if not kept:
-            return _Predictions(found, **measured)
-        halves: Mapping[str, Any] = {kind: p.astype(np.float16) for kind, p in found.items()}
-        with atomic_write(kept) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, **halves, **measured)
-    with np.load(kept) as arrays:
+    if kept and (found := _kept(kept, kinds)):
+        return found
+    run = trained(recipe)
+    predicted = {kind: run.predict(images, tta=kind == "tta") for kind in kinds}
+    measured = {name: run.metrics[name] for name in ("parameters", "train_seconds")}
+    if not kept:
+        return _Predictions(predicted, **measured)
+    validation = training_split(recipe.dataset, recipe.train_size).validation
+    if len(validation.images):
+        predicted["validation"] = run.predict(validation.images)
+    halves: Mapping[str, Any] = {kind: p.astype(np.float16) for kind, p in predicted.items()}
+    with atomic_write(kept) as unfinished, unfinished.open("wb") as file:
+        np.savez_compressed(file, **halves, **measured)
+    return _predictions(recipe, images, kinds, kept)
+
+
+def _kept(path: Path, kinds: Iterable[str]) -> _Predictions | None:
+    """Return the predictions of some kinds from a file, if it is there and has them all."""
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        if not set(kinds) <= set(arrays):
+            return None
         return _Predictions(
-            {kind: arrays[kind].astype(np.float32) for kind in _KINDS},
+            {kind: arrays[kind].astype(np.float32) for kind in kinds},
             parameters=int(arrays["parameters"]),
             train_seconds=float(arrays["train_seconds"]),
         )

@@ -48,7 +48,7 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     )
     (series / "README.md").write_text(_MARKED, encoding="utf-8")
     output = runner.run(["2"], profile="full")
-    publish_notebooks.publish(["02_second"], output)
+    publish_notebooks.publish(["02_second"], output, "full")
     second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
     assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
     assert (
@@ -71,9 +71,36 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     )
 
 
-def test_only_full_runs_as_they_are_can_be_published() -> None:
+def test_a_lesson_shows_a_quick_run_and_is_told_of_in_its_title(series: Path) -> None:
+    (series / "pyproject.toml").write_text('[tool.fmnist]\nrepository = ""\n', encoding="utf-8")
+    (series / "README.md").write_text(_MARKED, encoding="utf-8")
+    path = series / "notebooks" / "02_second.ipynb"
+    lesson = nbformat.read(path, as_version=4)
+    lesson.cells.insert(0, v4.new_markdown_cell("# ...", metadata={"tags": ["title"]}))
+    lesson.metadata["fmnist"] = {
+        **{"title": "02 · Second", "part": "I · Foundations", "question": "What comes second?"},
+        **{"objectives": ["to count"], "minutes": 5, "before": ["01_first"]},
+        "terms": {"second": "What comes after the first."},
+    }
+    nbformat.write(lesson, path)
+    for profile in ("full", "quick"):
+        output = runner.run(["2"], profile=profile)
+        publish_notebooks.publish(["02_second"], output, profile)
+        shown = nbformat.read(path, as_version=4)
+        executed = any(cell.get("outputs") for cell in shown.cells)
+        assert executed is (profile == "quick")
+    title = shown.cells[0].source
+    assert title.startswith("[← 01_first](01_first.ipynb) · [Contents](../README.md) · [Glossary]")
+    assert "# 02 · Second\n\n*Part I · Foundations.* **What comes second?**\n\n- to count" in title
+    assert re.search(r"\| 5 min \| 1 min, \d\.\d GiB \| 1 min, .* \| \[01_first\]", title)
+    glossary = (series / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")
+    assert "- **second** ([02_second](02_second.ipynb)): What comes after the first." in glossary
+
+
+def test_only_runs_as_they_are_can_be_published() -> None:
     publish_notebooks.check_publishable("full", 0, {})
-    for request in (("quick", 0, {}), ("full", 1, {}), ("full", 0, {"share": "1"})):
+    publish_notebooks.check_publishable("quick", 0, {})
+    for request in (("smoke", 0, {}), ("full", 1, {}), ("full", 0, {"share": "1"})):
         with pytest.raises(BadInputError, match="leave out --publish"):
             publish_notebooks.check_publishable(*request)
 

@@ -66,3 +66,15 @@ def test_no_notebooks(series: Path) -> None:
         path.unlink()
     with pytest.raises(FailureError, match="run this in a checkout"):
         runner.run()
+
+
+def test_progress_tells_what_is_left_at_the_pace_of_this_machine(
+    series: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (series / "figures").mkdir()
+    costs = {name: {"smoke": {"seconds": 600.0}} for name in ("01_first", "02_second")}
+    (series / "figures" / "costs.json").write_text(json.dumps(costs), encoding="utf-8")
+    runner.run(profile="smoke")
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert "[##########..........], about 1 min left" in first
+    assert second.endswith("[####################]")
