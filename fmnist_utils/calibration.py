@@ -31,7 +31,7 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Notes
     -----
-    Guo et al., arXiv 1706.04599.
+    Guo et al., arXiv 1706.04599. Introduced in notebook 08.
 
     Examples
     --------

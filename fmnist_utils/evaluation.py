@@ -38,7 +38,7 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
 
     Notes
     -----
-    Introduced in notebook 01.
+    Introduced in notebook 05.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def class_report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 05.
 
     Examples
     --------
@@ -179,7 +179,7 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     Notes
     -----
     The table behind a reliability diagram (Guo et al., arXiv 1706.04599). Introduced in notebook
-    07.
+    08.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def compare(
 
     Notes
     -----
-    McNemar, Psychometrika 12 (1947). Introduced in notebook 07.
+    McNemar, Psychometrika 12 (1947). Introduced in notebook 08.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def mcnemar_sample_size(
 
     Notes
     -----
-    Formula of Connor, Biometrics 43 (1987). Introduced in notebook 07.
+    Formula of Connor, Biometrics 43 (1987). Introduced in notebook 08.
 
     Examples
     --------
@@ -373,7 +373,7 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 01.
+    Introduced in notebook 10.
 
     Examples
     --------

@@ -207,7 +207,7 @@ def build(name: str, options: Options | Mapping[str, Any] | None = None) -> kera
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 04.
     """
     checked = model_options(name, options or {})
     return MODELS[name](checked)

@@ -59,7 +59,7 @@ class Augmentation(Checked):
 
     Notes
     -----
-    Introduced in notebook 06.
+    Introduced in notebook 10.
     """
 
     shift: Annotated[int, Field(ge=0, le=28)] = 0
@@ -320,7 +320,7 @@ def override(recipe: Recipe, **changes: Any) -> Recipe:
 
     Notes
     -----
-    Introduced in notebook 06.
+    Introduced in notebook 10.
     """
     return Recipe(**{**dict(recipe), **changes})
 

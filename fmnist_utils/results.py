@@ -193,7 +193,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 03.
 
     Examples
     --------

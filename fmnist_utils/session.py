@@ -247,7 +247,7 @@ def published(notebook: str) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 10.
 
     Examples
     --------
@@ -276,7 +276,7 @@ def study(notebook: str) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 03.
+    Introduced in notebook 01.
 
     Examples
     --------
@@ -317,9 +317,15 @@ def predictions(recipe: str, *, split: str = "validation") -> dict[int, NDArray[
     BadInputError
         If no predictions of that recipe are published, or not of these images.
 
+    Examples
+    --------
+    >>> from fmnist_utils import session
+    >>> session.predictions("dense")[0].shape
+    (5000, 10)
+
     Notes
     -----
-    Introduced in notebook 07.
+    Introduced in notebook 06.
     """
     array = "plain" if split == "test" else split  # beside "tta", the test images mirrored too
     found, names = {}, set()

@@ -173,7 +173,7 @@ def get_or_train(recipe: Recipe, *, extra: ExtraImages | None = None, verbose: b
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 10.
     """
     run = find(recipe)
     if run is not None:

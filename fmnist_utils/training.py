@@ -207,7 +207,7 @@ def batches(
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 10.
     """
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
@@ -266,7 +266,7 @@ def compiled_model(
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 10.
     """
     computed_in = computed_in or arithmetic.choose(recipe)
     policy = keras.config.dtype_policy()

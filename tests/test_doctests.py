@@ -86,7 +86,7 @@ def test_what_code_uses_is_found() -> None:
     assert {"fmnist_utils.plots.lines", "fmnist_utils.data.split"} <= _used_in(code)
     first = _first_uses()
     assert first["fmnist_utils.data.load_training"] == "01"
-    assert first["fmnist_utils.photos.prepare.find"] == "00"
+    assert first["fmnist_utils.photos.clothing_dataset.load"] == "00"
 
 
 def test_what_notebooks_use_has_an_example_and_names_the_first_of_them() -> None:

@@ -56,7 +56,7 @@ def one_hot(labels: ArrayLike, classes: int = N_CLASSES) -> NDArray[np.float32]:
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 10.
 
     Examples
     --------

@@ -142,7 +142,7 @@ def load_test(dataset: str = "fashion_mnist") -> Labelled:
 
     Notes
     -----
-    Introduced in notebook 01.
+    Introduced in notebook 07.
 
     Examples
     --------

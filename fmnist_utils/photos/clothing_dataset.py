@@ -49,6 +49,15 @@ class Photograph(NamedTuple):
         A JPEG with the published content.
     folder : str
         A key of `RIGHT_ANSWERS`.
+
+    Examples
+    --------
+    >>> Photograph(Path("shirt.jpg"), "shirt").folder
+    'shirt'
+
+    Notes
+    -----
+    Introduced in notebook 00.
     """
 
     path: Path
@@ -72,7 +81,7 @@ def load(part: Part) -> list[Photograph]:
 
     Notes
     -----
-    Introduced in notebook 15.
+    Introduced in notebook 00.
 
     Examples
     --------

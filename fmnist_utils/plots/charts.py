@@ -87,7 +87,7 @@ def lines(
 
     Notes
     -----
-    Introduced in notebook 02.
+    Introduced in notebook 03.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def intervals(
 
     Notes
     -----
-    Introduced in notebook 06.
+    Introduced in notebook 01.
 
     Examples
     --------
@@ -172,7 +172,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -
 
     Notes
     -----
-    Introduced in notebook 07.
+    Introduced in notebook 08.
 
     Examples
     --------
@@ -215,7 +215,7 @@ def confusion_matrix(
 
     Notes
     -----
-    Introduced in notebook 01.
+    Introduced in notebook 07.
 
     Examples
     --------

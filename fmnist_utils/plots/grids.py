@@ -44,7 +44,7 @@ def image_grid(
 
     Notes
     -----
-    Introduced in notebook 00.
+    Introduced in notebook 04.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def gallery(
 
     Notes
     -----
-    Introduced in notebook 07.
+    Introduced in notebook 09.
 
     Examples
     --------
