@@ -43,7 +43,7 @@ def fmnist(*arguments: str) -> int:
     [
         (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
         (["run", "77"], "Unknown notebook number '77': choose one of 00"),
-        (["run", "--publish"], "Only a run with profile full"),
+        (["run", "--publish", "--profile", "smoke"], "Only a run with profile quick or full"),
         (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
         (
             ["train", "cnn", "--set", "epoch=3"],
