@@ -102,7 +102,9 @@ def read(path: Path) -> list[Row]:
     try:
         return list(json.loads(path.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise FailureError(f"{path} is not JSON ({error}): restore it from git.") from error
+        raise FailureError(
+            f"{path} is not JSON ({error}): restore it from git, or delete it."
+        ) from error
 
 
 def record(

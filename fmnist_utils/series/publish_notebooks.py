@@ -162,7 +162,7 @@ def _stamped_readme() -> str:
     text = path.read_text(encoding="utf-8")
     tables = {
         "results": markdown_table(results.leaderboard(results.read(paths.published_results()))),
-        "speed": speed.markdown(speed.read(paths.published_figures_dir() / speed.FILE)),
+        "speed": speed.markdown(results.read(paths.published_figures_dir() / speed.FILE)),
     }
     for mark, table in tables.items():
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"

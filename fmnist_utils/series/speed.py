@@ -37,27 +37,6 @@ def machine() -> Machine:
     return {**there["machine"], "flags": flags, "versions": versions}
 
 
-def read(path: Path) -> list[Machine]:
-    """Return the entries of a ``speed.json``; none if it is not there.
-
-    Parameters
-    ----------
-    path : Path
-        In ``figures/`` or in the runs folder.
-
-    Raises
-    ------
-    FailureError
-        If the file holds something else.
-    """
-    if not path.exists():
-        return []
-    try:
-        return list(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise FailureError(f"{path} is not JSON ({error}): delete it, or restore it.") from error
-
-
 def add(path: Path, measured: Machine) -> None:
     """Enter what was measured under its kind of machine, and leave the other kinds' as they are.
 
@@ -68,7 +47,7 @@ def add(path: Path, measured: Machine) -> None:
     measured : dict
         `machine`, and some of ``probe``, ``networks`` by width, ``classic`` and ``losses``.
     """
-    entries = {_kind(entry): entry for entry in read(path)}
+    entries = {_kind(entry): entry for entry in results.read(path)}
     before = entries.get(_kind(measured), {})
     networks = {**before.get("networks", {}), **measured.get("networks", {})}
     entries[_kind(measured)] = {**before, **measured, "networks": networks}
@@ -90,7 +69,7 @@ def publish(measured: Path, folder: Path) -> None:
     FailureError
         If nothing was measured.
     """
-    entries = read(measured)
+    entries = results.read(measured)
     if not entries:
         raise FailureError(f"There is no {measured}: make bench measures and writes it.")
     for entry in entries:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_utils import results
 from fmnist_utils.errors import FailureError
 from fmnist_utils.series import speed
 from fmnist_utils.series.pages import markdown_table
@@ -107,19 +108,19 @@ def test_machines_are_added_and_never_overwrite_each_other(tmp_path: Path) -> No
         {**MACHINE, "networks": faster},
     ):
         speed.add(path, {k: v for k, v in measured.items() if k != "losses"})
-    first, second = speed.read(path)
+    first, second = results.read(path)
     assert second == {k: v for k, v in other.items() if k != "losses"}
     assert first["networks"] == {**faster, **wide}
     assert "losses" not in first
     speed.add(path, MACHINE)
-    assert speed.read(path)[0]["losses"] == MACHINE["losses"]
+    assert results.read(path)[0]["losses"] == MACHINE["losses"]
 
 
 def test_what_is_published_is_drawn(tmp_path: Path) -> None:
     measured, folder = tmp_path / "runs.json", tmp_path / "figures"
     measured.write_text(json.dumps([MACHINE]))
     speed.publish(measured, folder)
-    assert speed.read(folder / "speed.json") == [MACHINE]
+    assert results.read(folder / "speed.json") == [MACHINE]
     assert sorted(path.name for path in (folder / "speed").iterdir()) == [
         "some-processor-2-avx2-avx512_bf16-losses.png",
         "some-processor-2-avx2-avx512_bf16-time-16.png",
