@@ -248,7 +248,7 @@ def without_autotune(stream: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """Return a copy that computes in float32, for machines where bfloat16 is slower.
+    """Return a copy that computes in float32, with all digits and alike on every machine.
 
     Parameters
     ----------

@@ -56,11 +56,13 @@ class Run:
 
     @cached_property
     def model(self) -> keras.Model:
-        """The trained model, in float32 if it was trained in a bfloat16 that is no faster here."""
+        """The trained model, in float32 whatever it was trained in.
+
+        So it answers alike on every machine, and its features and gradients have all their digits.
+        """
         model = keras.models.load_model(self.folder / "model.keras")
         in_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
-        slower = in_bfloat16 and not arithmetic.probe().bfloat16_pays
-        return models.in_float32(model) if slower else model
+        return models.in_float32(model) if in_bfloat16 else model
 
     @cached_property
     def history(self) -> pd.DataFrame:
