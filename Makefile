@@ -32,9 +32,10 @@ data: $(VENV)/installed  ## Download what is missing of the data sets, and verif
 	$(BIN)/fmnist data --download
 
 unit: $(VENV)/installed
-	$(BIN)/python -m pytest tests --numprocesses 2
+	$(BIN)/python -m pytest tests --numprocesses 2 -m "not trains"
 
 notebooks: $(VENV)/installed
+	$(BIN)/python -m pytest tests/test_lessons.py --numprocesses 2 -m trains
 	FMNIST_PROFILE=smoke $(BIN)/python -m pytest --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 \
 		--numprocesses 2 --dist loadscope notebooks
@@ -53,7 +54,7 @@ bounds-newest: RESOLUTION := highest
 bounds-lowest bounds-newest: bounds-%: $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$* --resolution $(RESOLUTION) --editable ".[dev]"
-	.venv-$*/bin/python -m pytest tests -W default
+	.venv-$*/bin/python -m pytest tests -m "not trains" -W default
 
 lock: $(VENV)/installed  ## Pin every version anew in requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

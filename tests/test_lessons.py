@@ -101,6 +101,8 @@ def test_a_question_is_answered_after_its_output(path: Path) -> None:
     assert answered >= asked > 0
 
 
+@pytest.mark.real_data
+@pytest.mark.trains
 @each_lesson
 def test_the_central_cells_need_nothing_of_ours(path: Path) -> None:
     cells = [cell for cell in _notebook(path).cells if cell.cell_type == "code"]
