@@ -63,7 +63,6 @@ def test_functions_draw_where_they_are_told() -> None:
     for draw in (
         lambda ax: plots.confusion_matrix(counts, title="t", ax=ax),
         lambda ax: plots.learning_curves({"a": HISTORY}, ax=ax),
-        lambda ax: plots.class_counts({"train": np.arange(10)}, ax=ax),
     ):
         ax = plt.subplots()[1]
         assert draw(ax) is ax
@@ -126,16 +125,6 @@ def test_reliability_draws_a_line_a_model() -> None:
     styles = {(line.get_linestyle(), line.get_marker()) for line in ax.get_legend().get_lines()}
     assert len(styles) == 2
     np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.55, 1.0]])
-
-
-def test_probability_bars_mark_the_true_class() -> None:
-    axes = plt.subplots(1, 2)[1]
-    plots.probability_bars(
-        np.zeros((28, 28), np.uint8), np.linspace(0, 0.2, 10), truth=3, axes=axes
-    )
-    hatched = [i for i, bar in enumerate(axes[1].patches) if bar.get_hatch()]
-    assert hatched == [3]
-    assert axes[0].get_title() == f"{CLASS_NAMES[3]}\nwrong"
 
 
 def test_lines_are_told_apart_without_colour() -> None:

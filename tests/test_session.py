@@ -67,6 +67,8 @@ def test_band_is_the_profiles() -> None:
     assert this.in_band(0.5, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1)) is True
     with pytest.raises(AssertionError, match=r"0\.7000 is outside 0\.4 to 0\.6.*smoke"):
         this.in_band(0.7, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1))
+    other = session.start("04_cnn", profile="smoke", dataset="mnist")
+    assert other.in_band(0.7, smoke=(0.4, 0.6))
 
 
 def test_only_a_front_end_that_can_ask_is_interactive() -> None:

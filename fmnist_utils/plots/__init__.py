@@ -4,13 +4,11 @@ Colours are seaborn's colour-blind palette and perceptually even maps, and nothi
 alone: lines differ in dash and marker, bars and cells carry their numbers.
 """
 
-from fmnist_utils.plots.charts import class_counts as class_counts
 from fmnist_utils.plots.charts import class_heatmap as class_heatmap
 from fmnist_utils.plots.charts import confusion_matrix as confusion_matrix
 from fmnist_utils.plots.charts import intervals as intervals
 from fmnist_utils.plots.charts import learning_curves as learning_curves
 from fmnist_utils.plots.charts import lines as lines
-from fmnist_utils.plots.charts import probability_bars as probability_bars
 from fmnist_utils.plots.charts import projection as projection
 from fmnist_utils.plots.charts import reliability as reliability
 from fmnist_utils.plots.grids import class_grid as class_grid

@@ -59,7 +59,7 @@ def learning_curves(
     unit = " (nats)" if measure == "loss" else ""
     ax.set(xlabel="epoch", ylabel=f"{measure}{unit}", title=f"{measure.capitalize()} by epoch")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=8)
     return ax
 
 
@@ -105,7 +105,7 @@ def lines(
         ax.set_xscale("log")
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if len(series) > 1:
-        ax.legend(fontsize=7)
+        ax.legend(fontsize=8)
     return ax
 
 
@@ -193,7 +193,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -
     ax.set(title="Confidence and accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
     ax.set_xlabel("confidence (probability of the answer)")
     ax.set_ylabel("accuracy of these answers")
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=8)
     return ax
 
 
@@ -232,7 +232,7 @@ def confusion_matrix(
     # Mistakes are few: beside the diagonal an even scale would leave them white.
     shades = {"cmap": "Greys", "norm": PowerNorm(0.4, 0, 100)}
     bar = {"label": "% of the true class"}
-    sns.heatmap(100 * shares, **text, **shades, cbar_kws=bar, annot_kws={"fontsize": 7}, ax=ax)
+    sns.heatmap(100 * shares, **text, **shades, cbar_kws=bar, annot_kws={"fontsize": 8}, ax=ax)
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
     return ax
 
@@ -284,92 +284,6 @@ def class_heatmap(
     ax.set(title=title, xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
     return ax
-
-
-def class_counts(
-    counts: Mapping[str, ArrayLike], *, names: Sequence[str] = CLASS_NAMES, ax: Axes | None = None
-) -> Axes:
-    """Draw how many images each class has in each split, side by side.
-
-    Parameters
-    ----------
-    counts : mapping of str to array_like of shape (10,)
-        By the split's name.
-    names : sequence of str
-        Names of the classes.
-    ax : Axes, optional
-        Where to draw.
-
-    Notes
-    -----
-    Introduced in notebook 01.
-
-    Examples
-    --------
-    >>> from fmnist_utils import plots
-    >>> ax = plots.class_counts({"training": [500] * 10, "validation": [50] * 10})
-    >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['training', 'validation']
-    """
-    ax = ax or plt.subplots(figsize=(7, 3))[1]
-    table = pd.DataFrame(dict(counts), index=list(names))
-    bars = table.plot.bar(ax=ax, color=COLOURS[: len(counts)], width=0.8, edgecolor="black")
-    for container, hatch in zip(bars.containers, ("", "///", "...", "xxx"), strict=False):
-        ax.bar_label(container, fontsize=6, rotation=90, padding=2)  # type: ignore[arg-type]
-        for bar in container:
-            bar.set_hatch(hatch)
-    ax.set(xlabel="class", ylabel="images", title="Images a class in each split")
-    ax.margins(y=0.25)
-    ax.tick_params(axis="x", rotation=30)
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    return ax
-
-
-def probability_bars(
-    image: NDArray[np.uint8], probabilities: ArrayLike, *, truth: int, axes: Sequence[Axes]
-) -> None:
-    """Draw an image beside the probabilities that a model gives it; the true class is hatched.
-
-    Parameters
-    ----------
-    image : ndarray of shape (28, 28), uint8
-        0 is background.
-    probabilities : array_like of shape (10,)
-        Of each class, from 0 to 1.
-    truth : int
-        The true class.
-    axes : sequence of two Axes
-        For the image and for the bars.
-
-    Notes
-    -----
-    Introduced in notebook 04.
-
-    Examples
-    --------
-    >>> import matplotlib.pyplot as plt
-    >>> import numpy as np
-    >>> from fmnist_utils import data, plots
-    >>> axes = plt.subplots(1, 2)[1]
-    >>> plots.probability_bars(
-    ...     data.sketches(1, seed=0).images[0], np.eye(10)[9], truth=9, axes=axes
-    ... )
-    >>> axes[1].get_title()
-    'Ankle boot 100%'
-    """
-    probabilities = np.asarray(probabilities)
-    predicted = int(probabilities.argmax())
-    verdict = "right" if predicted == truth else "wrong"
-    beside, ax = axes
-    beside.imshow(image, cmap="gray_r", interpolation="nearest")
-    beside.axis("off")
-    beside.set_title(f"{CLASS_NAMES[truth]}\n{verdict}", fontsize=8)
-    bars = ax.barh(CLASS_NAMES, probabilities, color="lightgrey", edgecolor="black")
-    bars[truth].set_hatch("////")
-    ax.set(xlim=(0, 1), xlabel="probability")
-    ax.set_title(f"{CLASS_NAMES[predicted]} {probabilities[predicted]:.0%}", fontsize=8)
-    ax.tick_params(labelsize=6)
-    ax.invert_yaxis()
 
 
 def projection(

@@ -59,12 +59,12 @@ def image_grid(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     lines = max(title.count("\n") for title in titles) if titles else 0
-    height = size * (1.0 if titles is None else 1.3) + 0.11 * lines
+    height = size + (0.0 if titles is None else 0.18 + 0.13 * lines)
     figsize = (columns * size, rows * height + (0.35 if title else 0))
     figure, axes = _bare_axes(rows, columns, figsize=figsize, title=title)
     for image, caption, ax in zip(images, titles or [""] * len(images), axes.flat, strict=False):
         ax.imshow(image, cmap="gray_r", interpolation="nearest")
-        ax.set_title(caption, fontsize=7, pad=2)
+        ax.set_title(caption, fontsize=8, pad=2)
     return figure
 
 
@@ -73,7 +73,7 @@ def gallery(
     labels: ArrayLike,
     probabilities: ArrayLike,
     *,
-    columns: int = 10,
+    columns: int = 6,
     title: str | None = None,
 ) -> Figure:
     """Draw images, each with its predicted class, the probability of that and the true class.
@@ -122,7 +122,7 @@ def gallery(
             probability.argmax(axis=1), probability.max(axis=1), truth, strict=True
         )
     ]
-    return image_grid(images, captions, columns=columns, size=1.0, title=title)
+    return image_grid(images, captions, columns=columns, size=1.15, title=title)
 
 
 def overlays(
@@ -216,14 +216,14 @@ def photo_steps(
     >>> [ax.get_title() for ax in figure.axes[:2]]
     ['photo', 'garment, cut out']
     """
-    figure, axes = _bare_axes(1, 5, figsize=(9, 2.4), title=title)
+    figure, axes = _bare_axes(1, 5, figsize=(7, 2), title=title)
     cut = np.where(np.asarray(mask)[..., np.newaxis], photo, 255)
     for ax, picture in zip(axes.flat, (photo, cut, garment, image), strict=False):
         ax.imshow(np.asarray(picture), cmap="gray_r", vmin=0, vmax=255)
     _draw_map(axes[0, 4], np.asarray(reasons), np.asarray(image))
     names = ("photo", "garment, cut out", "trimmed, grey", "28×28", "what speaks for it")
     for ax, name in zip(axes.flat, names, strict=True):
-        ax.set_title(name, fontsize=9)
+        ax.set_title(name, fontsize=8)
     return figure
 
 
@@ -361,7 +361,7 @@ def confusion_gallery(
     >>> sum(int(text.get_text()) for text in ax.texts)
     50
     """
-    ax = ax or plt.subplots(figsize=(8.5, 8.5))[1]
+    ax = ax or plt.subplots(figsize=(7.4, 7.6))[1]
     images, truth, probability = check_images(images), np.asarray(labels), np.asarray(probabilities)
     answer, confidence = probability.argmax(axis=1), probability.max(axis=1)
     framed = np.pad(images, ((0, 0), (5, 1), (1, 1)))  # room for the number above
