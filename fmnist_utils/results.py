@@ -172,11 +172,27 @@ def add(path: Path, rows: Iterable[Row]) -> None:
         If the file cannot be written, or is not what `record` writes.
     """
     with atomic_write(path) as unfinished, FileLock(path.with_name(f".{path.name}.lock")):
-        joined = {_identity(row): row for row in read(path)}
-        for row in rows:
-            joined[_identity(row)] = _grown(joined.get(_identity(row)), row)
-        ordered = sorted(joined.values(), key=_identity)
-        unfinished.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(joined(read(path), rows), indent=1)
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+
+
+def joined(rows: Iterable[Row], added: Iterable[Row]) -> list[Row]:
+    """Return rows with others added: the seeds of what both have are joined.
+
+    Parameters
+    ----------
+    rows, added : iterable of dict
+        As `read` gives them. Of a seed that both have, the added value counts.
+
+    Returns
+    -------
+    list of dict
+        In a fixed order.
+    """
+    found = {_identity(row): row for row in rows}
+    for row in added:
+        found[_identity(row)] = _grown(found.get(_identity(row)), row)
+    return sorted(found.values(), key=_identity)
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

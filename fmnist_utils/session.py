@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -150,11 +151,11 @@ class Session:
         plots.save_figure(figure, path)
         plt.close(figure)
         png = path.read_bytes()
-        shown = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
-        width = (
-            int.from_bytes(png[16:20]) // 2
-        )  # of twice as many points, to be sharp when enlarged
-        display(shown, raw=True, metadata={"image/png": {"alt": alt, "width": width}})
+        half = int.from_bytes(png[16:20]) // 2  # of the width, to be sharp at twice the zoom
+        # HTML, because no front end and no converter keeps the alt text of a bare PNG.
+        address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        picture = f'<img width="{half}" alt="{escape(alt)}" src="{address}">'
+        display({"text/html": picture, "text/plain": alt}, raw=True)
 
     def record(
         self,
@@ -262,7 +263,9 @@ def published(notebook: str) -> pd.DataFrame:
 
 
 def study(notebook: str) -> pd.DataFrame:
-    """Return what a full run of a notebook measured on validation images, as it was published.
+    """Return what a full run of a notebook measured on validation images.
+
+    That is what was published, and what a full run here has added to it.
 
     Parameters
     ----------
@@ -273,8 +276,7 @@ def study(notebook: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         A line for each ``recipe``, ``variant`` and ``metric``: ``mean``, ``low`` and ``high`` (the
-        95 % interval of the mean, NaN of a single seed), and ``values``, by seed, a Series. No
-        line where nothing is published yet.
+        95 % interval of the mean, NaN of a single seed), and ``values``, by seed, a Series.
 
     Notes
     -----
@@ -286,8 +288,10 @@ def study(notebook: str) -> pd.DataFrame:
     >>> session.study("02_dense").columns.tolist()
     ['recipe', 'variant', 'metric', 'mean', 'low', 'high', 'values']
     """
+    here = results.read(paths.figures_dir("full") / "results.json")
+    full = [row for row in here if row["profile"] == "full"]
     rows = []
-    for row in results.read(paths.published_results()):
+    for row in results.joined(results.read(paths.published_results()), full):
         if (row["notebook"], row["split"]) == (notebook, "validation"):
             low, high = row["ci95"] or (float("nan"),) * 2
             values = pd.Series(row["values"], index=row["seeds"], dtype=float)

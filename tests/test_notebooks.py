@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 from fmnist_utils.series import publish_notebooks
 
@@ -98,10 +99,19 @@ def test_figures_have_alt_text_and_a_file(path: Path) -> None:
     pictures = 0
     for cell in _cells(path):
         for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
+            shown = output.get("data", {})
+            assert "image/png" not in shown, "this.show keeps the alt text"
+            alt = re.match(r'<img width="\d+" alt="([^"]+)" src="data:', shown.get("text/html", ""))
+            if alt:
                 pictures += 1
-                assert len(output.metadata["image/png"]["alt"]) > 20
+                assert len(alt[1]) > 20
     assert pictures == len(list((ROOT / "figures" / path.stem).glob("*.png"))) > 0
+
+
+def test_alt_text_survives_a_conversion() -> None:
+    page, _ = HTMLExporter().from_filename(str(NOTEBOOKS[0]))
+    assert page.count("<img ") == len(list((ROOT / "figures" / NOTEBOOKS[0].stem).glob("*.png")))
+    assert "No description has been provided" not in page
 
 
 @each_notebook

@@ -62,6 +62,14 @@ def test_records_go_to_the_run_and_sketches_nowhere(figures: Path) -> None:
     assert (row["profile"], row["split"], row["seeds"]) == ("smoke", "validation", [3])
 
 
+def test_a_full_run_sees_its_own_study(figures: Path) -> None:
+    for profile, value in (("smoke", 0.1), ("full", 0.5)):
+        session.start("04_cnn", profile=profile, seed=9).record("new", {"accuracy": value})
+    study = session.study("04_cnn").set_index("recipe")
+    assert study.loc["new", "values"].to_dict() == {9: 0.5}
+    assert "cnn" in study.index  # what was published stays beside it
+
+
 def test_band_is_the_profiles() -> None:
     this = session.start("04_cnn", profile="smoke")
     assert this.in_band(0.5, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1)) is True
