@@ -59,8 +59,8 @@ def read_test(
         ``ensemble`` (and ``ensemble_tta``).
     publish : bool
         Record into the committed results instead of the runs folder. Each seed's predictions, of
-        the validation images too, are kept in ``figures/predictions``, and a seed whose
-        predictions are there already is not trained again.
+        the validation images too, are kept in ``figures/predictions`` and measured, and a seed
+        whose predictions are there already is not trained again.
 
     Raises
     ------
@@ -87,6 +87,9 @@ def read_test(
         for kind in kinds:
             study = _of_variant(about, kind)
             _record(path, study, read[-1:], kind, test.labels, seed=seed, key=key)
+        if "validation" in read[-1].probabilities:
+            study, held_out = replace(about, split="validation"), _held_out(one)
+            _record(path, study, read[-1:], "validation", held_out.labels, seed=seed, key=key)
     if ensemble and len(read) > 1:
         for kind in kinds:
             study = _of_variant(about, "ensemble", kind)
@@ -124,7 +127,7 @@ def _record(
     print(
         f"{study.recipe} ({study.variant})" if study.variant else study.recipe,
         f"seed {seed}",
-        f"{n:,} {study.dataset} test images: accuracy {metrics['accuracy']:.4f} "
+        f"{n:,} {study.dataset} {study.split} images: accuracy {metrics['accuracy']:.4f} "
         f"(95 % interval {low:.4f} to {high:.4f})",
         f"macro F1 {metrics['f1_macro']:.4f}",
         sep=", ",
@@ -149,7 +152,10 @@ def _mean(networks: Sequence["_Predictions"], kind: str) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class _Predictions:
-    """What one network says of the test images: ``plain``, and ``tta`` with their mirror images."""
+    """What one network says of the test images: ``plain``, and ``tta`` with their mirror images.
+
+    Of the images held out in training, if there are any, it is ``validation``.
+    """
 
     probabilities: dict[str, NDArray[np.float32]]
     parameters: int
@@ -171,9 +177,9 @@ def _predictions(
     measured = {name: run.metrics[name] for name in ("parameters", "train_seconds")}
     if not kept:
         return _Predictions(predicted, **measured)
-    validation = training_split(recipe.dataset, recipe.train_size).validation
-    if len(validation.images):
-        predicted["validation"] = run.predict(validation.images)
+    held_out = _held_out(recipe)
+    if len(held_out.images):
+        predicted["validation"] = run.predict(held_out.images)
     halves: Mapping[str, Any] = {kind: p.astype(np.float16) for kind, p in predicted.items()}
     with atomic_write(kept) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **halves, **measured)
@@ -188,10 +194,19 @@ def _kept(path: Path, kinds: Iterable[str]) -> _Predictions | None:
         if not set(kinds) <= set(arrays):
             return None
         return _Predictions(
-            {kind: arrays[kind].astype(np.float32) for kind in kinds},
+            {
+                kind: arrays[kind].astype(np.float32)
+                for kind in (*_KINDS, "validation")
+                if kind in arrays
+            },
             parameters=int(arrays["parameters"]),
             train_seconds=float(arrays["train_seconds"]),
         )
+
+
+def _held_out(recipe: Recipe) -> data.Labelled:
+    """Return the validation images of a recipe."""
+    return training_split(recipe.dataset, recipe.train_size).validation
 
 
 def _file(name: str, recipe: Recipe) -> Path:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_utils import paths, recipes, store
+from fmnist_utils import paths, recipes, results, store
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series import test_set
 
@@ -29,6 +29,9 @@ def test_an_ensemble_outlives_its_runs(
     assert len({line.partition("accuracy")[2] for line in fresh}) == len(fresh)
     kept = sorted(path.name for path in (tmp_path / "figures" / "predictions").glob("*.npz"))
     assert [name.rpartition("-")[0] for name in kept] == ["dense-seed0", "dense-seed1"]
+    rows = results.read(tmp_path / "figures" / "results.json")
+    held_out = [row for row in rows if row["split"] == "validation"]
+    assert {(row["variant"], tuple(row["seeds"])) for row in held_out} == {(None, (0, 1))}
     monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "lost"))
     trained = []
     monkeypatch.setattr(store, "get_or_train", lambda recipe, **_: trained.append(recipe))
