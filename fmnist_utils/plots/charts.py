@@ -331,7 +331,7 @@ def projection(
     for label, points, centre, text in zip(shown, by_class, centres, texts, strict=True):
         marker, colour = MARKERS[label % 10], COLOURS[label % 10]
         across, up = points.T
-        ax.scatter(across, up, 14, marker=marker, color=colour, linewidths=0, alpha=0.7)
+        ax.scatter(across, up, 14, marker=marker, color=colour, edgecolors="black", linewidths=0.2)
         box = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": colour}
         name = ax.annotate(names[label], centre, text, bbox=box, arrowprops=line)
         name.set(ha="center", va="center", fontsize=8)
