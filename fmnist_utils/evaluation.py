@@ -415,7 +415,7 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
     Notes
     -----
     For why Wilson's, see Brown, Cai and DasGupta, Statistical Science 16 (2001). Introduced in
-    notebook 01.
+    notebook 00.
 
     Examples
     --------
