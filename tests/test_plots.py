@@ -175,3 +175,10 @@ def test_thumbnail_map_puts_images_where_they_belong() -> None:
     assert canvas.shape == (6, 6)
     assert sorted(set(canvas.ravel().tolist())) == [0, 10, 20]
     assert (canvas == 10).sum() == (canvas == 20).sum() == 4
+
+
+def test_numbers_stand_out_in_their_cells() -> None:
+    labels = np.arange(10).repeat(2)
+    ax = plots.confusion_matrix(evaluation.confusion(labels, np.eye(10)[labels]), title="t")
+    assert ax.texts[0].get_color() == "white"  # all of a class, on black
+    assert ax.texts[1].get_color() == "black"  # none, on white

@@ -13,6 +13,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
+from seaborn.utils import relative_luminance
 
 from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.plots.style import COLOURS, MARKERS, STYLES
@@ -233,6 +234,7 @@ def confusion_matrix(
     shades = {"cmap": "Greys", "norm": PowerNorm(0.4, 0, 100)}
     bar = {"label": "% of the true class"}
     sns.heatmap(100 * shares, **text, **shades, cbar_kws=bar, annot_kws={"fontsize": 8}, ax=ax)
+    _contrast(ax)
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
     return ax
 
@@ -281,6 +283,7 @@ def class_heatmap(
     above = np.triu(np.ones(below.shape, bool), k=1)
     text = {"annot": True, "fmt": fmt, "annot_kws": {"fontsize": 8}}
     sns.heatmap(below, mask=above, cmap=cmap, cbar_kws={"label": unit}, **text, ax=ax)
+    _contrast(ax)
     ax.set(title=title, xlabel="", ylabel="")
     ax.tick_params(axis="y", rotation=0)
     return ax
@@ -338,6 +341,15 @@ def projection(
     ax.set(title=title, xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     return ax
+
+
+def _contrast(ax: Axes) -> None:
+    """Write the numbers of a heat map in black or white, whichever stands out more in its cell."""
+    cells = ax.collections[0]
+    shown = ~np.ma.getmaskarray(np.ma.asarray(cells.get_array())).ravel()
+    for text, shade in zip(ax.texts, np.asarray(cells.get_facecolor())[shown], strict=True):
+        # Where both have the same contrast by the formula of WCAG 2.
+        text.set_color("black" if relative_luminance(shade) > 0.18 else "white")
 
 
 def _medoid(points: NDArray[np.floating]) -> NDArray[np.floating]:
