@@ -31,6 +31,7 @@ def test_every_cell_was_executed_without_error(path: Path) -> None:
         if cell.cell_type == "code" and "skip-execution" not in cell.metadata.get("tags", []):
             assert cell.execution_count is not None, cell.source
             assert all(output.output_type != "error" for output in cell.outputs)
+            assert all(output.get("name") != "stderr" for output in cell.outputs), cell.source
 
 
 @each_notebook
