@@ -20,8 +20,8 @@ _IMPORT = re.compile(r"\bfrom (fmnist_utils[\w.]*) import (\([^)]*\)|[\w ,]+)")
 def fingerprint(notebook: Path, values: Mapping[str, Any]) -> str:
     """Return a hash that differs where another run may give other outputs.
 
-    It covers the notebook's code, its parameters, the package's files that it reaches, and the
-    test results that it tells of: its own, or all where it reads them by itself.
+    It covers the notebook's code, its parameters, the package's files that it reaches, and what
+    was published: results of itself and of the notebooks that it names, and which answers.
 
     Parameters
     ----------
@@ -32,12 +32,14 @@ def fingerprint(notebook: Path, values: Mapping[str, Any]) -> str:
     """
     cells = nbformat.read(notebook, as_version=4).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
-    reads_all = any("results.read(" in source for source in code)
-    told = [
+    text = "\n".join([notebook.stem, *code])
+    told: list[Any] = [
         row
         for row in results.read(paths.published_results())
-        if row["split"] == "test" and (row["notebook"] == notebook.stem or reads_all)
+        if "results.read(" in text or row["notebook"] in text
     ]
+    if "predictions(" in text:
+        told += sorted(file.name for file in paths.published_predictions().glob("*"))
     digest = hashlib.sha256(json.dumps([code, values, told], sort_keys=True).encode())
     for file in reached_files(code, _PACKAGE):
         digest.update(file.read_bytes())

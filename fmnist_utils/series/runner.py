@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from fmnist_utils import paths, profiles, results
 from fmnist_utils.errors import BadInputError, FailureError, unknown
 from fmnist_utils.files import write_text
+from fmnist_utils.series.contents import outcome
 from fmnist_utils.series.fingerprint import fingerprint
 from fmnist_utils.series.pages import render
 
@@ -271,6 +272,7 @@ def _write_index(output: Path, report: Mapping[str, Mapping[str, Any]]) -> None:
     page = render(
         "run_index.html",
         report=report,
+        outcomes={name: outcome(output / f"{name}.ipynb") for name in report},
         rows=results.read(output / "figures" / "results.json"),
         environment=json.dumps(results.environment()),
     )

@@ -100,16 +100,19 @@ def test_code_parameters_and_results_told_count_as_well(
     monkeypatch.setattr(paths, "root", lambda: tmp_path)
     (tmp_path / "figures").mkdir()
 
-    def taken(code: str = "1 + 1", *, seed: int = 0, told: str = "", split: str = "test") -> str:
-        rows = [{"notebook": told, "split": split}]
-        paths.published_results().write_text(json.dumps(rows), encoding="utf-8")
+    def taken(code: str = "1 + 1", *, seed: int = 0, told: str = "03_c") -> str:
+        paths.published_results().write_text(json.dumps([{"notebook": told}]), encoding="utf-8")
         nbformat.write(v4.new_notebook(cells=[v4.new_code_cell(code)]), tmp_path / "01_a.ipynb")
         return fingerprint.fingerprint(tmp_path / "01_a.ipynb", {"seed": seed})
 
-    assert taken() == taken(told="02_b") == taken(told="01_a", split="validation")
-    reading = "results.read(path)"
+    named, reading, asking = 'session.study("02_b")', "results.read(path)", "predictions(x)"
+    assert taken() == taken(told="02_b")
+    assert taken(named) == taken(named, told="01_a")
     different = [
-        *(taken(), taken("1 + 2"), taken(seed=1), taken(told="01_a")),
-        *(taken(reading), taken(reading, told="02_b")),
+        *(taken(), taken("1 + 2"), taken(seed=1), taken(named), taken(named, told="02_b")),
+        *(taken(reading), taken(reading, told="02_b"), taken(asking)),
     ]
+    paths.published_predictions().mkdir()
+    (paths.published_predictions() / "cnn-seed0-a.npz").touch()
+    different.append(taken(asking))
     assert len(set(different)) == len(different)

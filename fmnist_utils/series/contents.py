@@ -1,0 +1,46 @@
+"""What an executed lesson asked and answered, for the contents page of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A lesson's question, and what its cells tagged ``answer`` showed.
+
+    Parameters
+    ----------
+    question : str
+        From the notebook's metadata; empty if it has none.
+    answer : str
+        The first line printed by such a cell; empty if there is none.
+    figure : str
+        HTML of the last picture shown by such a cell; empty if there is none.
+    """
+
+    question: str
+    answer: str
+    figure: str
+
+
+def outcome(executed: Path) -> Outcome:
+    """Return what an executed notebook asked and answered.
+
+    Parameters
+    ----------
+    executed : Path
+        An ``.ipynb`` file with outputs.
+    """
+    notebook = nbformat.read(executed, as_version=4)
+    question = notebook.metadata.get("fmnist", {}).get("question", "")
+    answer = figure = ""
+    for cell in notebook.cells:
+        if "answer" not in cell.metadata.get("tags", []):
+            continue
+        for output in cell.outputs:
+            if output.output_type == "stream" and not answer:
+                answer = output.text.partition("\n")[0]
+            figure = output.get("data", {}).get("text/html", figure)
+    return Outcome(question, answer, figure)
