@@ -364,7 +364,7 @@ def confusion_gallery(
     ax = ax or plt.subplots(figsize=(7.4, 7.6))[1]
     images, truth, probability = check_images(images), np.asarray(labels), np.asarray(probabilities)
     answer, confidence = probability.argmax(axis=1), probability.max(axis=1)
-    framed = np.pad(images, ((0, 0), (5, 1), (1, 1)))  # room for the number above
+    framed = np.pad(images, ((0, 0), (7, 1), (1, 1)))  # room for the number above
     _, height, width = framed.shape
     cells = {}
     for row, column in set(zip(truth.tolist(), answer.tolist(), strict=True)):

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -195,6 +196,7 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
     """Execute one notebook; return what it took, in seconds and GiB."""
     print(f"{path.stem:<20} ", end="", flush=True)
     unfinished = output / f"unfinished_{path.name}"
+    shutil.rmtree(output / "figures" / path.stem, ignore_errors=True)  # some may be gone now
     start = time.perf_counter()
     os.environ["FMNIST_PROFILE"] = values["profile"]
     os.environ["FMNIST_FIGURES_DIR"] = str(output / "figures")
