@@ -370,6 +370,6 @@ def interactive() -> bool:
 
 _PROFILE_MEANINGS = {
     "smoke": "a few images, one epoch; it shows that the cells run, its numbers mean nothing",
-    "quick": "as much as shows the point; what a full run measured is published beside it",
+    "quick": "as much as shows the point; if a full run measured more, that is published beside it",
     "full": "everything, as published; it takes long",
 }

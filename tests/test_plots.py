@@ -42,7 +42,7 @@ def test_gallery_says_what_was_said_and_what_is() -> None:
     probabilities = np.array([np.eye(10)[6] * 0.8 + 0.02, np.eye(10)[9] * 0.9 + 0.01])
     figure = plots.gallery(images, [0, 9], probabilities)
     titles = [ax.get_title() for ax in figure.axes]
-    assert titles == ["Shirt 82%\n✗ is T-shirt/top", "Ankle boot 91%\n✓"]
+    assert titles == ["Shirt 82%\n✗ label: T-shirt/top", "Ankle boot 91%\n✓"]
     with pytest.raises(BadInputError, match="got 2 images, 1 labels and 2 rows"):
         plots.gallery(images, [0], probabilities)
 

@@ -107,7 +107,7 @@ def gallery(
     >>> figure = plots.gallery(data.sketches(1, seed=0).images, [6], np.eye(10)[[0]])
     >>> print(figure.axes[0].get_title())
     T-shirt/top 100%
-    ✗ is Shirt
+    ✗ label: Shirt
     """
     truth, probability = np.asarray(labels), np.asarray(probabilities)
     if not len(truth) == len(probability) == len(np.asarray(images)):
@@ -117,7 +117,7 @@ def gallery(
         )
     captions = [
         f"{CLASS_NAMES[answer]} {chance:.0%}\n"
-        + ("✓" if answer == label else f"✗ is {CLASS_NAMES[label]}")
+        + ("✓" if answer == label else f"✗ label: {CLASS_NAMES[label]}")
         for answer, chance, label in zip(
             probability.argmax(axis=1), probability.max(axis=1), truth, strict=True
         )

@@ -42,5 +42,6 @@ def outcome(executed: Path) -> Outcome:
         for output in cell.outputs:
             if output.output_type == "stream" and not answer:
                 answer = output.text.partition("\n")[0]
-            figure = output.get("data", {}).get("text/html", figure)
+            shown = output.get("data", {}).get("text/html", "")
+            figure = shown if shown.startswith("<img") else figure  # or it is a table
     return Outcome(question, answer, figure)
