@@ -211,7 +211,7 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
     Notes
     -----
-    Introduced in notebook 03.
+    Introduced in notebook 08.
 
     Examples
     --------

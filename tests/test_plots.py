@@ -119,14 +119,6 @@ def test_intervals_put_the_first_at_the_top() -> None:
     np.testing.assert_allclose(ax.collections[0].get_segments()[0], [[0.5, 0], [2.0, 0]])
 
 
-def test_reliability_draws_a_line_a_model() -> None:
-    table = evaluation.by_confidence([0, 1], np.eye(10)[[0, 1]] * 0.5 + 0.05)
-    ax = plots.reliability({"a": table, "b": table})
-    styles = {(line.get_linestyle(), line.get_marker()) for line in ax.get_legend().get_lines()}
-    assert len(styles) == 2
-    np.testing.assert_allclose(ax.collections[0].get_offsets(), [[0.55, 1.0]])
-
-
 def test_lines_are_told_apart_without_colour() -> None:
     series = {name: pd.Series([0.5, 0.6], index=[0.1, 1.0]) for name in ("adam", "sgd")}
     ax = plots.lines(series, xlabel="x", ylabel="y", title="t", log_x=True)

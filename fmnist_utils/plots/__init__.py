@@ -10,7 +10,6 @@ from fmnist_utils.plots.charts import intervals as intervals
 from fmnist_utils.plots.charts import learning_curves as learning_curves
 from fmnist_utils.plots.charts import lines as lines
 from fmnist_utils.plots.charts import projection as projection
-from fmnist_utils.plots.charts import reliability as reliability
 from fmnist_utils.plots.grids import class_grid as class_grid
 from fmnist_utils.plots.grids import confusion_gallery as confusion_gallery
 from fmnist_utils.plots.grids import gallery as gallery

@@ -161,43 +161,6 @@ def intervals(
     return ax
 
 
-def reliability(tables: Mapping[str, pd.DataFrame], *, ax: Axes | None = None) -> Axes:
-    """Draw a reliability diagram: accuracy by confidence, on the diagonal if well calibrated.
-
-    Parameters
-    ----------
-    tables : mapping of str to pandas.DataFrame
-        By model, from `evaluation.by_confidence`; a larger marker stands for more images.
-    ax : Axes, optional
-        Where to draw.
-
-    Notes
-    -----
-    Introduced in notebook 08.
-
-    Examples
-    --------
-    >>> from fmnist_utils import evaluation, plots
-    >>> table = evaluation.by_confidence([0, 1], [[0.9, *[0.1 / 9] * 9], [0.6, 0.4, *[0] * 8]])
-    >>> plots.reliability({"cnn": table}).get_title()
-    'Confidence and accuracy'
-    """
-    ax = ax or plt.subplots(figsize=(4.2, 4))[1]
-    ax.plot([0, 1], [0, 1], color="0.6", lw=0.8)
-    for (name, table), style in zip(tables.items(), STYLES(), strict=False):
-        share = table["images"] / table["images"].sum()
-        ax.plot([], [], label=name, markersize=5, **style)
-        marker, colour = style.pop("marker"), style["color"]
-        ax.plot(table["confidence"], table["accuracy"], **style)
-        sizes = 15 + 100 * share
-        ax.scatter(table["confidence"], table["accuracy"], sizes, marker=marker, color=colour)
-    ax.set(title="Confidence and accuracy", xlim=(0, 1.03), ylim=(0, 1.03))
-    ax.set_xlabel("confidence (probability of the answer)")
-    ax.set_ylabel("accuracy of these answers")
-    ax.legend(fontsize=8)
-    return ax
-
-
 def confusion_matrix(
     counts: pd.DataFrame, *, title: str, rates: bool = False, ax: Axes | None = None
 ) -> Axes:

@@ -44,7 +44,7 @@ def image_grid(
 
     Notes
     -----
-    Introduced in notebook 04.
+    Introduced in notebook 01.
 
     Examples
     --------
