@@ -262,8 +262,8 @@ def published(notebook: str) -> pd.DataFrame:
     return results.leaderboard(rows)
 
 
-def study(notebook: str, *, split: str = "validation") -> pd.DataFrame:
-    """Return what a full run of a notebook measured.
+def study(notebook: str) -> pd.DataFrame:
+    """Return what a full run of a notebook measured on validation images.
 
     That is what was published, and what a full run here has added to it.
 
@@ -271,8 +271,6 @@ def study(notebook: str, *, split: str = "validation") -> pd.DataFrame:
     ----------
     notebook : str
         File name without ending.
-    split : {"validation", "test"}
-        On which images.
 
     Returns
     -------
@@ -294,7 +292,7 @@ def study(notebook: str, *, split: str = "validation") -> pd.DataFrame:
     full = [row for row in here if row["profile"] == "full"]
     rows = []
     for row in results.joined(results.read(paths.published_results()), full):
-        if (row["notebook"], row["split"]) == (notebook, split):
+        if (row["notebook"], row["split"]) == (notebook, "validation"):
             low, high = row["ci95"] or (float("nan"),) * 2
             values = pd.Series(row["values"], index=row["seeds"], dtype=float)
             about = {name: row[name] for name in ("recipe", "variant", "metric", "mean")}

@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from fmnist_utils.series import contents
+
 ROOT = Path(__file__).parents[1]
 MAX_CELLS, MAX_WORDS, MAX_MINUTES = 45, 1_200, 45
 MEDIAN_LINES, MAX_LINES = 6, 25
@@ -99,6 +101,13 @@ def test_a_question_is_answered_after_its_output(path: Path) -> None:
     asked = sum(cell.count("**Before you run it") for cell in text)
     answered = sum(cell.count("<details>") for cell in text)
     assert answered >= asked > 0
+
+
+@each_lesson
+def test_it_answers_in_one_line_and_one_figure(path: Path) -> None:
+    found = contents.outcome(path)
+    assert 20 < len(found.answer) <= 120, found.answer
+    assert found.figure
 
 
 @pytest.mark.real_data

@@ -15,7 +15,7 @@ class Outcome:
     question : str
         From the notebook's metadata; empty if it has none.
     answer : str
-        The first line printed by such a cell; empty if there is none.
+        The first line that the last such cell with printed output printed; empty if none did.
     figure : str
         HTML of the last picture shown by such a cell; empty if there is none.
     """
@@ -39,9 +39,9 @@ def outcome(executed: Path) -> Outcome:
     for cell in notebook.cells:
         if "answer" not in cell.metadata.get("tags", []):
             continue
+        printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+        answer = printed.partition("\n")[0] or answer
         for output in cell.outputs:
-            if output.output_type == "stream" and not answer:
-                answer = output.text.partition("\n")[0]
             shown = output.get("data", {}).get("text/html", "")
             figure = shown if shown.startswith("<img") else figure  # or it is a table
     return Outcome(question, answer, figure)

@@ -23,8 +23,12 @@ def _printed(text: str) -> nbformat.NotebookNode:
 def test_the_tagged_cells_answer(tmp_path: Path) -> None:
     cells = [
         _cell(_printed("early"), _picture("early"), tags=()),
-        _cell(_picture("study"), v4.new_output("display_data", data={"text/html": "<table>"})),
-        _cell(_printed("By half a point.\nfour more lines")),
+        _cell(
+            _printed("a note on the figure\n"),
+            _picture("study"),
+            v4.new_output("display_data", data={"text/html": "<table>"}),
+        ),
+        _cell(_printed("By half "), _printed("a point.\nfour more lines")),
         _cell(_picture("late"), tags=("central",)),
     ]
     path = tmp_path / "01_a.ipynb"
