@@ -8,7 +8,7 @@ The course stands flat, and lessons import it. Each module imports from those ab
   `arithmetic`: in which precision
 - `evaluation`, `calibration`, `explain`, `duplicates`: measures of answers, networks and images
 - `plots`: every figure; `results`: what was measured, in ``results.json``
-- `training`: one training, and its `checkpoints`; `store`: runs, each trained once; `features`
+- `training`: one training, and its `checkpoints`; `store`: runs, each trained once
 - `similarity`: search by embedding; `export`: ONNX and LiteRT; `session`: a lesson's set-up
 
 Four wings stand on it; no module of the course imports one:

@@ -83,10 +83,6 @@ def choose(recipe: Recipe) -> Arithmetic:
     --------
     >>> choose(Recipe(model="dense", precision="float32")).precision
     'float32'
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
     if recipe.precision == "float32" or recipe.deterministic:
         return Arithmetic(recipe.precision)
@@ -98,7 +94,18 @@ def choose(recipe: Recipe) -> Arithmetic:
 
 @cache
 def probe() -> Probe:
-    """Ask the machine, which takes well under a second, or return what it answered before."""
+    """Ask the machine, which takes well under a second, or return what it answered before.
+
+    Notes
+    -----
+    Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> from fmnist_utils import arithmetic
+    >>> arithmetic.probe().float32 > 0
+    True
+    """
     medium, small = (128, 14, 14, 64), (256, 7, 7, 64)
     return Probe(
         *_shortest(_update(conv2d, medium, tf.float32), _update(conv2d, medium, tf.bfloat16)),

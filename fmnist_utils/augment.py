@@ -49,10 +49,6 @@ def draw(n: int, augmentation: Augmentation, *, seed: int, epoch: int | tf.Tenso
     >>> drawn = draw(3, Augmentation(shift=2), seed=0, epoch=0)
     >>> drawn.transforms.shape, drawn.boxes.shape
     (TensorShape([3, 8]), TensorShape([3, 4]))
-
-    Notes
-    -----
-    Introduced in notebook 06.
     """
     flip, erase = augmentation.flip, augmentation.erase
     epoch = tf.cast(epoch, tf.int32)
@@ -99,10 +95,6 @@ def apply(images: tf.Tensor, drawn: Draw) -> tf.Tensor:
     >>> drawn = draw(3, Augmentation(erase=28), seed=0, epoch=0)
     >>> bool(tf.reduce_all(apply(images, drawn) == 1))
     False
-
-    Notes
-    -----
-    Introduced in notebook 06.
     """
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=images[..., tf.newaxis],
@@ -142,10 +134,6 @@ def without_invalid_flips(
     >>> lopsided[:, :, :5] = 255
     >>> without_invalid_flips(Augmentation(flip="random"), lopsided, np.array([7])).flip
     'none'
-
-    Notes
-    -----
-    Introduced in notebook 13.
     """
     means = [images[labels == c].mean(axis=0) for c in np.unique(labels[labels != OOD])]
     differing = [np.abs(mean - mean[:, ::-1]).sum() / max(2 * mean.sum(), 1) for mean in means]
@@ -186,7 +174,7 @@ def mix(
 
     Notes
     -----
-    Mixup (Zhang et al., arXiv 1710.09412). Introduced in notebook 06.
+    Mixup (Zhang et al., arXiv 1710.09412).
     """
     n = tf.shape(images)[0]
     both = tf.random.stateless_gamma((2, n), seed=seed, alpha=tf.fill((2, n), alpha))

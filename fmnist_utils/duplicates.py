@@ -46,10 +46,6 @@ def exact_duplicates(images: ArrayLike) -> list[list[int]]:
     BadInputError
         If there are no images.
 
-    Notes
-    -----
-    Introduced in notebook 01.
-
     Examples
     --------
     >>> from fmnist_utils import data
@@ -86,10 +82,6 @@ def near_duplicates(images: ArrayLike, *, threshold: float = 0.98) -> Pairs:
     ------
     BadInputError
         If there are no images, or the threshold is out of range.
-
-    Notes
-    -----
-    Introduced in notebook 01.
 
     Examples
     --------
@@ -135,10 +127,6 @@ def standardised(images: ArrayLike) -> NDArray[np.float32]:
     ------
     BadInputError
         If there are no images.
-
-    Notes
-    -----
-    Introduced in notebook 01.
 
     Examples
     --------

@@ -100,10 +100,6 @@ def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     pandas.DataFrame
         Rows ``macro`` (each class counts alike) and ``weighted`` (each image does).
 
-    Notes
-    -----
-    Introduced in notebook 07.
-
     Examples
     --------
     >>> averages([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])["precision"].tolist()
@@ -144,7 +140,7 @@ def top_k_accuracy(labels: ArrayLike, probabilities: ArrayLike, *, k: int = 2) -
     Notes
     -----
     Of equally probable classes the first counts, as in argmax, so that for k = 1 this is the
-    accuracy; scikit-learn's ``top_k_accuracy_score`` takes the last. Introduced in notebook 07.
+    accuracy; scikit-learn's ``top_k_accuracy_score`` takes the last.
 
     Examples
     --------
@@ -215,7 +211,7 @@ def risk_coverage(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
 
     Notes
     -----
-    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010). Introduced in notebook 07.
+    El-Yaniv and Wiener, Journal of Machine Learning Research 11 (2010).
 
     Examples
     --------
@@ -345,10 +341,6 @@ def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
     ndarray of shape (k, k), float64
         From 0 to 1; symmetric, with ones on the diagonal.
 
-    Notes
-    -----
-    Introduced in notebook 07.
-
     Examples
     --------
     >>> agreement([np.eye(10)[[0, 1]], np.eye(10)[[0, 2]]]).tolist()
@@ -370,10 +362,6 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     -------
     pandas.DataFrame
         10 by 10 counts, true classes in rows and predicted ones in columns, both by name.
-
-    Notes
-    -----
-    Introduced in notebook 10.
 
     Examples
     --------

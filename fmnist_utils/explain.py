@@ -42,10 +42,6 @@ def feature_layers(model: keras.Model) -> list[str]:
     BadInputError
         If the model has no convolution.
 
-    Notes
-    -----
-    Introduced in notebook 12.
-
     Examples
     --------
     >>> from fmnist_utils import explain, models
@@ -118,7 +114,7 @@ def grad_cam_plus_plus(
 
     Notes
     -----
-    Chattopadhyay et al., arXiv 1710.11063. Introduced in notebook 14.
+    Chattopadhyay et al., arXiv 1710.11063.
 
     Examples
     --------
@@ -301,38 +297,25 @@ def deletion_curve(
     >>> curve.shape, bool((0 <= curve).all() and (curve <= 1).all())
     ((2, 3), True)
     """
-    return _perturbation_curve(model, images, maps, classes, shares, insert=False)
+    maps = np.asarray(maps, float)
+    if maps.shape != np.shape(images):
+        raise BadInputError(
+            f"Need one map for each image; received {maps.shape} for {np.shape(images)}."
+        )
 
+    def probabilities(
+        network: _Network, pixels: Maps, explained: Classes, ratings: NDArray[Any]
+    ) -> NDArray[np.float32]:
+        order = np.argsort(-ratings.reshape(len(ratings), -1), axis=1, kind="stable")
+        ranks = np.argsort(order, axis=1).reshape(ratings.shape)  # 0 for the highest rated pixel
+        columns = []
+        for share in shares:
+            taken = ranks < round(share * ranks[0].size)
+            left = np.where(taken, np.float32(0), pixels)
+            columns.append(_of_class(tf.nn.softmax(network.logits(left)), explained))
+        return np.stack(columns, axis=1)
 
-def insertion_curve(
-    model: keras.Model,
-    images: Images,
-    maps: ArrayLike,
-    classes: ArrayLike | None = None,
-    *,
-    shares: Sequence[float] = SHARES,
-) -> NDArray[np.float32]:
-    """Return the probability of a class as pixels enter an empty image, highest rated first.
-
-    A good map finds the pixels that matter: the probability rises fast. Parameters, returned array
-    and errors are those of `deletion_curve`.
-
-    Notes
-    -----
-    Petsiuk et al., arXiv 1806.07421. Introduced in notebook 14.
-
-    Examples
-    --------
-    The curve ends with the whole image, where `deletion_curve` begins:
-
-    >>> from fmnist_utils import data, explain, models
-    >>> model, images = models.build("dense"), data.sketches(2, seed=0).images
-    >>> (end,) = explain.insertion_curve(model, images, maps=images, shares=[1]).T
-    >>> (start,) = explain.deletion_curve(model, images, maps=images, shares=[0]).T
-    >>> bool((end == start).all())
-    True
-    """
-    return _perturbation_curve(model, images, maps, classes, shares, insert=True)
+    return _by_batches(probabilities, model, images, classes, maps)
 
 
 class _Network:
@@ -451,36 +434,6 @@ def _integrated(network: _Network, pixels: Maps, explained: Classes, steps: int)
             score = _of_class(network.logits(point), explained)
         total += np.asarray(tape.gradient(score, point)) * (behind - before)
     return pixels * total
-
-
-def _perturbation_curve(
-    model: keras.Model,
-    images: Images,
-    maps: ArrayLike,
-    classes: ArrayLike | None,
-    shares: Sequence[float],
-    *,
-    insert: bool,
-) -> NDArray[np.float32]:
-    maps = np.asarray(maps, float)
-    if maps.shape != np.shape(images):
-        raise BadInputError(
-            f"Need one map for each image; received {maps.shape} for {np.shape(images)}."
-        )
-
-    def probabilities(
-        network: _Network, pixels: Maps, explained: Classes, ratings: NDArray[Any]
-    ) -> NDArray[np.float32]:
-        order = np.argsort(-ratings.reshape(len(ratings), -1), axis=1, kind="stable")
-        ranks = np.argsort(order, axis=1).reshape(ratings.shape)  # 0 for the highest rated pixel
-        columns = []
-        for share in shares:
-            taken = ranks < round(share * ranks[0].size)
-            left = np.where(taken == insert, pixels, np.float32(0))
-            columns.append(_of_class(tf.nn.softmax(network.logits(left)), explained))
-        return np.stack(columns, axis=1)
-
-    return _by_batches(probabilities, model, images, classes, maps)
 
 
 def _of_class(scores: tf.Tensor, classes: Classes) -> tf.Tensor:

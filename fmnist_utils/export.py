@@ -109,10 +109,6 @@ def export(model: keras.Model, path: Path, *, calibration: Images | None = None)
     FailureError
         If a library is not installed, or the file cannot be written.
 
-    Notes
-    -----
-    Introduced in notebook 15.
-
     Examples
     --------
     >>> import tempfile
@@ -222,10 +218,6 @@ def load(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     BadInputError
         If the suffix is another.
 
-    Notes
-    -----
-    Introduced in notebook 15.
-
     Examples
     --------
     >>> from fmnist_utils import data, export, paths
@@ -282,10 +274,6 @@ def parity(model: keras.Model, path: Path, images: Images, labels: NDArray[np.in
         At least one; 0 is background.
     labels : ndarray of shape (n,), integer
         Their classes, 0 to 9.
-
-    Notes
-    -----
-    Introduced in notebook 15.
 
     Examples
     --------

@@ -259,10 +259,6 @@ def in_float32(model: keras.Model) -> keras.Model:
     --------
     >>> in_float32(build("dense")).compute_dtype
     'float32'
-
-    Notes
-    -----
-    Introduced in notebook 15.
     """
     copy = keras.models.clone_model(model, clone_function=_float32_layer)
     copy.set_weights(model.get_weights())
@@ -286,10 +282,6 @@ def fold_batch_norms(model: keras.Model) -> keras.Model:
     >>> model = build("residual", {"filters": [4, 6]})
     >>> len(model.layers), len(fold_batch_norms(model).layers)
     (19, 15)
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
     functional = model
     if isinstance(model, keras.Sequential):

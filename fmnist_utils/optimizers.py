@@ -162,7 +162,7 @@ def orthogonal(matrix: Any, *, steps: int = 5) -> Any:
 
     Notes
     -----
-    Introduced in notebook 10.
+    Introduced in notebook 11.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix

@@ -37,7 +37,18 @@ def photos_dir() -> Path:
 
 
 def packaged_model_dir() -> Path:
-    """Return the folder of the model that comes with the package."""
+    """Return the folder of the model that comes with the package.
+
+    Notes
+    -----
+    Introduced in notebook 16.
+
+    Examples
+    --------
+    >>> from fmnist_utils import paths
+    >>> (paths.packaged_model_dir() / "model.onnx").exists()
+    True
+    """
     return _PACKAGE / "photos" / "model"
 
 

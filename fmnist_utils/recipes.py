@@ -56,10 +56,6 @@ class Augmentation(Checked):
     --------
     >>> Augmentation(shift=2, flip="random").erase
     0
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
 
     shift: Annotated[int, Field(ge=0, le=28)] = 0
@@ -482,10 +478,6 @@ def parse_changes(assignments: Sequence[str]) -> dict[str, Any]:
     --------
     >>> parse_changes(["epochs=3", "optimizer=sgd"])
     {'epochs': 3, 'optimizer': 'sgd'}
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
     changes = {}
     for assignment in assignments:

@@ -88,7 +88,7 @@ def read(path: Path) -> list[Row]:
 
     Notes
     -----
-    Introduced in notebook 10.
+    Introduced in notebook 11.
 
     Examples
     --------

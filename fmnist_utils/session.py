@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython import get_ipython
 from IPython.display import display
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -250,7 +249,7 @@ def published(notebook: str) -> pd.DataFrame:
 
     Notes
     -----
-    Introduced in notebook 10.
+    Introduced in notebook 12.
 
     Examples
     --------
@@ -262,8 +261,8 @@ def published(notebook: str) -> pd.DataFrame:
     return results.leaderboard(rows)
 
 
-def study(notebook: str) -> pd.DataFrame:
-    """Return what a full run of a notebook measured on validation images.
+def study(notebook: str, *, split: str = "validation") -> pd.DataFrame:
+    """Return what a full run of a notebook measured.
 
     That is what was published, and what a full run here has added to it.
 
@@ -271,6 +270,8 @@ def study(notebook: str) -> pd.DataFrame:
     ----------
     notebook : str
         File name without ending.
+    split : {"validation", "test"}
+        On which images.
 
     Returns
     -------
@@ -292,7 +293,7 @@ def study(notebook: str) -> pd.DataFrame:
     full = [row for row in here if row["profile"] == "full"]
     rows = []
     for row in results.joined(results.read(paths.published_results()), full):
-        if (row["notebook"], row["split"]) == (notebook, "validation"):
+        if (row["notebook"], row["split"]) == (notebook, split):
             low, high = row["ci95"] or (float("nan"),) * 2
             values = pd.Series(row["values"], index=row["seeds"], dtype=float)
             about = {name: row[name] for name in ("recipe", "variant", "metric", "mean")}
@@ -346,24 +347,6 @@ def predictions(recipe: str, *, split: str = "validation") -> dict[int, NDArray[
     if not found:
         raise unknown(f"recipe with published {split} predictions", recipe, names)
     return found
-
-
-def interactive() -> bool:
-    """Return whether someone sits at the notebook; False under papermill, nbval and in scripts.
-
-    Notes
-    -----
-    Introduced in notebook 09.
-
-    Examples
-    --------
-    >>> from fmnist_utils import session
-    >>> session.interactive()
-    False
-    """
-    kernel = getattr(get_ipython(), "kernel", None)
-    # A front end says of each cell whether it could ask its user something.
-    return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
 
 
 _PROFILE_MEANINGS = {

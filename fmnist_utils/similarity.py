@@ -126,10 +126,6 @@ def unit(vectors: ArrayLike) -> NDArray[np.float32]:
     ndarray of shape (n, d), float32
         From -1 to 1.
 
-    Notes
-    -----
-    Introduced in notebook 17.
-
     Examples
     --------
     >>> unit([[3, 4], [0, 0]]).tolist()

@@ -97,6 +97,17 @@ def key(recipe: Recipe) -> str:
     ----------
     recipe : Recipe
         Equal recipes have equal keys.
+
+    Notes
+    -----
+    Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> from fmnist_utils import recipes, store
+    >>> dense = recipes.override(recipes.get("dense"), dataset="sketches")
+    >>> store.key(dense) == store.key(recipes.override(dense, seed=1))
+    False
     """
     # What says nothing new is left out, so that a field added later leaves older keys as they are.
     fields = recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
@@ -121,6 +132,16 @@ def find(recipe: Recipe) -> Run | None:
     ------
     FailureError
         If its folder is there but lacks a file, or holds another recipe.
+
+    Notes
+    -----
+    Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> from fmnist_utils import recipes, store
+    >>> store.find(recipes.override(recipes.get("dense"), dataset="sketches")) is None
+    True
     """
     for folder in paths.runs_dir().glob(f"*-{key(recipe)}"):
         missing = [name for name in _FILES if not (folder / name).exists()]

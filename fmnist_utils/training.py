@@ -86,7 +86,16 @@ def train(
     Notes
     -----
     ``recipe.deterministic`` switches TensorFlow to deterministic kernels for the rest of the
-    process; there is no way back.
+    process; there is no way back. Introduced in notebook 10.
+
+    Examples
+    --------
+    >>> from fmnist_utils import data, recipes, training
+    >>> recipe = recipes.Recipe(model="dense", options={"units": [8]}, epochs=1)
+    >>> drawn = data.sketches(20, seed=0)
+    >>> given = data.TrainingData(train=drawn, validation=drawn)
+    >>> training.train(recipe, given, verbose=False).model.output_shape
+    (None, 10)
     """
     keras.utils.set_random_seed(recipe.seed)
     if recipe.deterministic:
@@ -204,10 +213,6 @@ def batches(
     >>> stream = batches(data.sketches(5, seed=0), batch_size=2, seed=0)
     >>> [images.shape[0] for images, labels in stream]
     [2, 2, 1]
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
     images, labels = tf.constant(labelled.images), tf.constant(data.one_hot(labelled.labels))
     n = len(labelled.images)
@@ -263,10 +268,6 @@ def compiled_model(
     >>> recipe = Recipe(model="dense", options={"units": [8]}, optimizer="sgd")
     >>> type(compiled_model(recipe, n_images=1_000).optimizer).__name__
     'SGD'
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
     computed_in = computed_in or arithmetic.choose(recipe)
     policy = keras.config.dtype_policy()
@@ -377,10 +378,6 @@ def train_step_fn(model: keras.Model) -> Callable[..., tf.Tensor]:
     >>> drawn = data.sketches(20, seed=0)
     >>> step(tf.constant(drawn.images), tf.constant(data.one_hot(drawn.labels))).shape
     TensorShape([20, 3])
-
-    Notes
-    -----
-    Introduced in notebook 10.
     """
 
     def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -437,10 +434,6 @@ def n_plateaus(rows: Sequence[Mapping[str, float]], *, patience: int = 2) -> int
     --------
     >>> n_plateaus([{"val_loss": loss} for loss in (1.0, 0.8, 0.9, 0.9)])
     1
-
-    Notes
-    -----
-    Introduced in notebook 06.
     """
     best, waited, plateaus = float("inf"), 0, 0
     for row in rows:

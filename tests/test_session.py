@@ -2,7 +2,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
-from jupyter_client.manager import start_new_kernel
 
 from fmnist_utils import results, session
 from fmnist_utils.errors import BadInputError
@@ -77,23 +76,3 @@ def test_band_is_the_profiles() -> None:
         this.in_band(0.7, smoke=(0.4, 0.6), quick=(0.8, 0.9), full=(0.9, 1))
     other = session.start("04_cnn", profile="smoke", dataset="mnist")
     assert other.in_band(0.7, smoke=(0.4, 0.6))
-
-
-def test_only_a_front_end_that_can_ask_is_interactive() -> None:
-    assert not session.interactive()
-    manager, client = start_new_kernel()
-    try:
-        for asks in (True, False):
-            replies: list[str] = []
-            client.execute_interactive(
-                "from fmnist_utils import session; print(session.interactive())",
-                allow_stdin=asks,
-                output_hook=lambda message, to=replies: to.append(
-                    message["content"].get("text", "")
-                ),
-                timeout=60,
-            )
-            assert "".join(replies) == f"{asks}\n"
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)

@@ -54,10 +54,6 @@ def one_hot(labels: ArrayLike, classes: int = N_CLASSES) -> NDArray[np.float32]:
     BadInputError
         If a label is out of range.
 
-    Notes
-    -----
-    Introduced in notebook 10.
-
     Examples
     --------
     >>> one_hot([1, 0, OOD], classes=2).tolist()

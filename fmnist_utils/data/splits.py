@@ -227,10 +227,6 @@ def split(data: Labelled, validation_size: int, *, seed: int = 0) -> tuple[Label
     BadInputError
         If a part or a class would be too small.
 
-    Notes
-    -----
-    Introduced in notebook 01.
-
     Examples
     --------
     >>> from fmnist_utils.data import sketches

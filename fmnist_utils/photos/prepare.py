@@ -76,6 +76,10 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     BadInputError
         If the file is missing, is of another format, is damaged, or has too many pixels.
 
+    Notes
+    -----
+    Introduced in notebook 17.
+
     Examples
     --------
     >>> import io
@@ -125,10 +129,6 @@ def find(sources: Iterable[Path]) -> list[Path]:
     BadInputError
         If a file or folder is missing, or a folder holds no image.
 
-    Notes
-    -----
-    Introduced in notebook 00.
-
     Examples
     --------
     >>> import tempfile
@@ -174,6 +174,10 @@ def to_image(photo: Photo) -> Prepared:
     ----------
     photo : Photo
         From `read`. One that is opaque, grey and 28x28 pixels large already is left as it is.
+
+    Notes
+    -----
+    Introduced in notebook 17.
 
     Examples
     --------

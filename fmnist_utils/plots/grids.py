@@ -150,10 +150,6 @@ def overlays(
     BadInputError
         If there is not a map, or not a caption, for each image.
 
-    Notes
-    -----
-    Introduced in notebook 14.
-
     Examples
     --------
     >>> from fmnist_utils import data, plots
@@ -201,10 +197,6 @@ def photo_steps(
         From 0 to 1.
     title : str, optional
         Title of the whole figure.
-
-    Notes
-    -----
-    Introduced in notebook 00.
 
     Examples
     --------
@@ -404,10 +396,6 @@ def thumbnail_map(
     ------
     BadInputError
         If there are no images.
-
-    Notes
-    -----
-    Introduced in notebook 01.
 
     Examples
     --------

@@ -21,7 +21,7 @@ def fingerprint(notebook: Path, values: Mapping[str, Any]) -> str:
     """Return a hash that differs where another run may give other outputs.
 
     It covers the notebook's code, its parameters, the package's files that it reaches, and what
-    was published: results of itself and of the notebooks that it names, and which answers.
+    was published: results of itself and of the notebooks that it names, speeds, and which answers.
 
     Parameters
     ----------
@@ -38,6 +38,8 @@ def fingerprint(notebook: Path, values: Mapping[str, Any]) -> str:
         for row in results.read(paths.published_results())
         if "results.read(" in text or row["notebook"] in text
     ]
+    if (speed := paths.published_results().with_name("speed.json")).name in text:
+        told += results.read(speed)
     if "predictions(" in text:
         told += sorted(file.name for file in paths.published_predictions().glob("*"))
     digest = hashlib.sha256(json.dumps([code, values, told], sort_keys=True).encode())

@@ -17,7 +17,7 @@ from fmnist_utils.series.pages import markdown_table, render
 
 COSTS = "costs.json"
 # What a notebook needs beyond the course's own libraries.
-_EXTRAS = {"15_export": "course,serve,export"}
+_EXTRAS = {"15_export": "course,export", "16_serve": "course,serve"}
 # Tags of cells whose text is made from the template of that name.
 _GENERATED = {"cost", "install", "navigation"}
 

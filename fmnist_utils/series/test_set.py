@@ -23,9 +23,9 @@ TAUGHT_IN = {
     "cnn_deep": "04_cnn",
     "regularised": "06_regularisation",
     "transfer": "12_transfer",
-    "fast": "10_speed",
-    "small": "10_speed",
-    "accurate": "10_speed",
+    "fast": "11_tricks",
+    "small": "11_tricks",
+    "accurate": "11_tricks",
     "photo": "15_export",
 }
 
