@@ -96,20 +96,26 @@ def _modules(*names: str) -> list[str]:
     return [file.read_text(encoding="utf-8") for file in files]
 
 
-def _lessons() -> list[str]:
-    code = []
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
+def _lessons() -> dict[str, tuple[str, list[str]]]:
+    """Return the code of each lesson, by name, and the extras that its install cell asks for."""
+    lessons = {}
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
-        code += [
-            re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", c.source) for c in cells if c.cell_type == "code"
-        ]
-    return code
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        asked = re.search(r"%pip install .*\[([a-z,]+)\]", code)
+        assert asked
+        lessons[path.stem] = re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", code), asked[1].split(",")
+    return lessons
+
+
+LESSONS = _lessons()
 
 
 def _course() -> list[str]:
     flat = [path.name for path in PACKAGE.glob("*.py") if path.name != "export.py"]
     folders = [p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name not in WINGS]
-    return [*_lessons(), *_modules(*flat, *folders, "photos")]
+    lessons = [code for code, extras in LESSONS.values() if extras == ["course"]]
+    return [*lessons, *_modules(*flat, *folders, "photos")]
 
 
 USED = {
@@ -131,6 +137,13 @@ def test_an_extra_declares_what_its_modules_import_and_nothing_else(extra: str) 
     assert used <= {*_declared(extra)}
     own = {Requirement(text).name for text in EXTRAS[extra]} - {PROJECT["name"]}
     assert own <= used | NOT_IMPORTED.keys()
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_installs_what_it_imports(name: str) -> None:
+    code, extras = LESSONS[name]
+    declared = {one for extra in extras for one in _declared(extra)}
+    assert _distributions([code], lazy=True) <= declared
 
 
 def test_a_learner_gets_no_web_framework_and_who_serves_no_tensorflow() -> None:
