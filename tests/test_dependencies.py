@@ -188,7 +188,6 @@ def test_conda_installs_the_same_project() -> None:
         ("h5py", "3.13.0"),
         ("ipykernel", "6.17.1"),
         ("ipython", "7.34.0"),
-        ("joblib", "1.5.1"),
         ("keras", "3.10.0"),
         ("matplotlib", "3.10.0"),
         ("numpy", "2.0.2"),
