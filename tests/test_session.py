@@ -3,7 +3,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from fmnist_utils import results, session
+from fmnist_utils import paths, results, session
 from fmnist_utils.errors import BadInputError
 
 
@@ -67,6 +67,22 @@ def test_a_full_run_sees_its_own_study(figures: Path) -> None:
     study = session.study("04_cnn").set_index("recipe")
     assert study.loc["new", "values"].to_dict() == {9: 0.5}
     assert "cnn" in study.index  # what was published stays beside it
+
+
+def test_a_study_is_of_the_images_asked_for() -> None:
+    of = {split: session.study("04_cnn", split=split) for split in ("validation", "test")}
+    rows = {
+        split: table.query("recipe == 'cnn' and metric == 'accuracy'")
+        for split, table in of.items()
+    }
+    published = [
+        row["mean"]
+        for row in results.read(paths.published_results())
+        if (row["notebook"], row["recipe"], row["split"]) == ("04_cnn", "cnn", "test")
+        and (row["metric"], row["variant"]) == ("accuracy", None)
+    ]
+    assert rows["test"]["mean"].tolist() == published
+    assert not set(rows["validation"]["mean"]) & set(published)
 
 
 def test_band_is_the_profiles() -> None:

@@ -26,7 +26,7 @@ TAUGHT_IN = {
     "fast": "11_tricks",
     "small": "11_tricks",
     "accurate": "11_tricks",
-    "photo": "15_export",
+    "photo": "13_beyond",
 }
 
 
