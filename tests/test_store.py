@@ -152,7 +152,7 @@ def test_interrupt_is_kept_and_told(
 def test_an_interrupt_before_the_first_epoch_ends_keeps_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: Any) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "_run_epoch", interrupt)
