@@ -209,10 +209,10 @@ def test_an_interrupted_training_goes_on_in_what_it_began_with(
     recipe = recipes.override(RECIPE, **network, epochs=3, precision="auto")
     train_epoch = training._run_epoch
 
-    def interrupted_in_the_second(*args: Any) -> Any:
+    def interrupted_in_the_second(*args: Any, **options: Any) -> Any:
         if args[3] == 1:
             raise KeyboardInterrupt
-        return train_epoch(*args)
+        return train_epoch(*args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "_run_epoch", interrupted_in_the_second)

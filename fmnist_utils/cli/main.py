@@ -129,6 +129,9 @@ def run_series(
 
     profiles.check_profile(profile)
     given = dict(parameters)
+    for name in ("profile", "seed"):
+        if name in given:
+            raise BadInputError(f"The {name} has an option of its own: --{name} {given[name]}.")
     if published:
         publish_notebooks.check_publishable(profile, seed, given)
     chosen = runner.select(numbers)

@@ -156,10 +156,11 @@ def _search(dataset: str, name: str) -> tuple[Path | None, bytes, dict[Path, str
     for path in _candidates(dataset, name):
         try:
             return path, _verified(path.read_bytes(), dataset, name), problems
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue
         except OSError as error:
-            problems[path] = f"cannot be read ({error.strerror})"
+            if path.parent in _folders(dataset):
+                problems[path] = f"cannot be read ({error.strerror})"
         except ValueError as error:
             problems[path] = str(error)
     return None, b"", problems

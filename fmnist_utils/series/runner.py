@@ -120,17 +120,12 @@ def run(
     Raises
     ------
     BadInputError
-        For an unknown profile, number or parameter, for profile or seed among the parameters, or
-        for a folder that cannot be written.
+        For an unknown profile, number or parameter, or a folder that cannot be written.
     FailureError
         If a notebook fails; it names the cell and the error.
     """
     profiles.check_profile(profile)
     chosen = select(numbers)
-    for name in {"profile", "seed"}.intersection(parameters or {}):
-        raise BadInputError(
-            f"The {name} is no parameter of its own here: give --{name} {(parameters or {})[name]}."
-        )
     given = {"profile": profile, "seed": str(seed), **(parameters or {})}
     values = {path: _checked_parameters(path, given) for path in chosen}
     output = (output or paths.series_dir(profile)).resolve()

@@ -108,9 +108,10 @@ def run(host: str, port: int, limits: Limits) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # the address, again
         raise BadInputError(
-            f"Cannot listen at {host}, port {port} ({error.strerror}): choose another --port, 0 "
-            "for one that is free, or another --host."
+            f"Cannot listen at {host}, port {port} ({reason}): choose another --port, 0 for one "
+            "that is free, or another --host."
         ) from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     predictor = Predictor()

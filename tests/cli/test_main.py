@@ -47,8 +47,8 @@ def fmnist(*arguments: str) -> int:
     [
         (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
         (["run", "77"], "Unknown notebook number '77': choose one of 00"),
-        (["run", "-p", "profile", "smoke"], "no parameter of its own here: give --profile smoke"),
-        (["run", "-p", "seed", "3"], "no parameter of its own here: give --seed 3"),
+        (["run", "-p", "profile", "smoke"], "has an option of its own: --profile smoke"),
+        (["run", "-p", "seed", "3"], "has an option of its own: --seed 3"),
         (["evaluate", "NO.CSV"], "NO.CSV holds predictions: name a folder, --report DIR"),
         (["explain", "no.png"], "no.png cannot be read: No such file or directory"),
         (
