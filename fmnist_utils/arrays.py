@@ -65,6 +65,53 @@ def check_pixels(images: ArrayLike) -> NDArray[np.uint8]:
     return array.view(np.uint8)
 
 
+def on_black(images: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return images bright on black, as the data sets' are: those that are dark on white, negated.
+
+    It is the mean of the outermost pixels that tells: among the 70,000 images of Fashion-MNIST none
+    is above 108.
+
+    Parameters
+    ----------
+    images : array_like of shape (n, height, width), uint8
+        At least one.
+
+    Returns
+    -------
+    images : ndarray of shape (n, height, width), uint8
+        0 is background.
+    negated : ndarray of shape (n,), bool
+        Which were dark on white.
+
+    Examples
+    --------
+    >>> dark_on_white = np.full((1, 28, 28), 255, np.uint8)
+    >>> images, negated = on_black(dark_on_white)
+    >>> int(images.max()), negated.tolist()
+    (0, [True])
+    """
+    pixels = np.asarray(images, np.uint8)
+    negated = border(pixels).mean(axis=1) > 127
+    return np.where(negated[:, None, None], 255 - pixels, pixels), negated
+
+
+def border(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the outermost pixels of each image.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width), uint8
+        With sides of at least 2.
+
+    Returns
+    -------
+    ndarray of shape (n, 2 * (height + width) - 4), uint8
+        The upper row, the lower one, then what is left of the sides.
+    """
+    sides = images[:, 1:-1, [0, -1]].reshape(len(images), -1)
+    return np.hstack([images[:, 0], images[:, -1], sides])
+
+
 def check_classes(classes: ArrayLike, n: int) -> NDArray[np.int64]:
     """Return the classes of n images as an array of whole numbers, or raise BadInputError.
 

@@ -13,6 +13,7 @@ from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
 
 _CLASSES = range(N_CLASSES)
+_ROUNDING = 0.05  # of a sum of ten: files may have two digits, half precision has three
 
 
 def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
@@ -28,13 +29,14 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``accuracy`` and ``f1_macro``, from 0 to 1, and ``log_loss``, in nats.
+        ``accuracy`` and ``f1_macro`` (averaged over the classes that the labels have), from 0 to 1,
+        and ``log_loss``, in nats.
 
     Raises
     ------
     BadInputError
-        If there are no samples, the shapes do not fit, a label is no class, or a probability is not
-        finite.
+        If there are no samples, the shapes do not fit, a label is no class, or a row is no
+        probabilities: not from 0 to 1, or with another sum than 1.
 
     Notes
     -----
@@ -44,7 +46,7 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
     --------
     >>> found = metrics([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])
     >>> found["accuracy"], round(found["f1_macro"], 4)
-    (0.75, 0.2333)
+    (0.75, 0.7778)
     """
     truth, predicted, probability = _check(labels, probabilities)
     # In float32 the rows sum to one within rounding only, of which scikit-learn warns.
@@ -53,26 +55,31 @@ def metrics(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
         "accuracy": float(sklearn.metrics.accuracy_score(truth, predicted)),
         "f1_macro": float(
             sklearn.metrics.f1_score(
-                truth, predicted, labels=_CLASSES, average="macro", zero_division=0
+                truth, predicted, labels=np.unique(truth), average="macro", zero_division=0
             )
         ),
         "log_loss": float(sklearn.metrics.log_loss(truth, exact, labels=_CLASSES)),
     }
 
 
-def class_report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+def class_report(
+    labels: ArrayLike, probabilities: ArrayLike, *, names: Sequence[str] = CLASS_NAMES
+) -> pd.DataFrame:
     """Return precision, recall, F1 and support, one row a class.
 
     Parameters
     ----------
     labels, probabilities
         As for `metrics`, with its errors.
+    names : sequence of str
+        Of the ten classes, see `classes.class_names`.
 
     Returns
     -------
     pandas.DataFrame
         Indexed by class name; columns ``precision``, ``recall`` and ``f1``, from 0 to 1, and
-        ``support``, the number of images. A class that is never predicted has precision 0.
+        ``support``, the number of images. A class that is never predicted has precision 0; one
+        without images has NaN.
 
     Notes
     -----
@@ -84,7 +91,9 @@ def class_report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     >>> report.loc["Trouser"].tolist()
     [1.0, 0.5, 0.6666666666666666, 2.0]
     """
-    return _report(labels, probabilities).loc[list(CLASS_NAMES)].rename_axis("class")
+    report = _report(labels, probabilities, _CLASSES).loc[list(map(str, _CLASSES))]
+    report.loc[report["support"] == 0, ["precision", "recall", "f1"]] = np.nan
+    return report.set_axis(list(names)).rename_axis("class")
 
 
 def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
@@ -98,27 +107,25 @@ def averages(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Rows ``macro`` (each class counts alike) and ``weighted`` (each image does).
+        Rows ``macro`` (each class counts alike) and ``weighted`` (each image does); classes without
+        images are left out.
 
     Examples
     --------
     >>> averages([0, 1, 1, 2], np.eye(10)[[0, 1, 2, 2]])["precision"].tolist()
-    [0.25, 0.875]
+    [0.8333333333333334, 0.875]
     """
     rows = {"macro avg": "macro", "weighted avg": "weighted"}
-    return _report(labels, probabilities).loc[list(rows)].rename(index=rows).rename_axis("average")
+    report = _report(labels, probabilities, np.unique(labels))
+    return report.loc[list(rows)].rename(index=rows).rename_axis("average")
 
 
-def _report(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+def _report(labels: ArrayLike, probabilities: ArrayLike, classes: ArrayLike) -> pd.DataFrame:
     truth, predicted, _ = _check(labels, probabilities)
     report = sklearn.metrics.classification_report(
-        truth,
-        predicted,
-        labels=_CLASSES,
-        target_names=CLASS_NAMES,
-        output_dict=True,
-        zero_division=0,
+        truth, predicted, labels=classes, output_dict=True, zero_division=0
     )
+    report.pop("accuracy", None)  # a number in place of a row, where all classes are there
     return pd.DataFrame(report).T.rename(columns={"f1-score": "f1"}).astype({"support": int})
 
 
@@ -164,7 +171,7 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     labels, probabilities
         As for `metrics`, with its errors.
     bins : int
-        Of equal width, from 0 to 1; empty ones are left out.
+        At least 1; of equal width, from 0 to 1; empty ones are left out.
 
     Returns
     -------
@@ -184,6 +191,8 @@ def by_confidence(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = 10
     ([[2.0, 0.75, 1.0], [1.0, 1.0, 0.0]], Interval(0.9, 1.0, closed='left'))
     """
     truth, predicted, probability = _check(labels, probabilities)
+    if bins < 1:
+        raise BadInputError(f"bins must be at least 1; received {bins}.")
     confidence = probability.max(axis=1)
     index = pd.IntervalIndex.from_breaks(np.linspace(0, 1, bins + 1), closed="left")
     # The bin of each answer; 1 belongs to the last.
@@ -336,6 +345,11 @@ def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
     answers : sequence of array_like of shape (n, 10)
         Probabilities of k classifiers on the same images.
 
+    Raises
+    ------
+    BadInputError
+        If they are not of the same images.
+
     Returns
     -------
     ndarray of shape (k, k), float64
@@ -346,17 +360,24 @@ def agreement(answers: Sequence[ArrayLike]) -> NDArray[np.float64]:
     >>> agreement([np.eye(10)[[0, 1]], np.eye(10)[[0, 2]]]).tolist()
     [[1.0, 0.5], [0.5, 1.0]]
     """
+    shapes = {np.shape(probability) for probability in answers}
+    if len(shapes) != 1:
+        raise BadInputError(f"Need answers to the same images; received the shapes {shapes}.")
     classes = np.stack([np.asarray(probability).argmax(axis=1) for probability in answers])
     return np.asarray((classes[:, np.newaxis] == classes).mean(axis=2))
 
 
-def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
+def confusion(
+    labels: ArrayLike, probabilities: ArrayLike, *, names: Sequence[str] = CLASS_NAMES
+) -> pd.DataFrame:
     """Return the confusion matrix: how many images of each class are taken for each.
 
     Parameters
     ----------
     labels, probabilities
         As for `metrics`, with its errors.
+    names : sequence of str
+        Of the ten classes, see `classes.class_names`.
 
     Returns
     -------
@@ -372,8 +393,8 @@ def confusion(labels: ArrayLike, probabilities: ArrayLike) -> pd.DataFrame:
     counts = sklearn.metrics.confusion_matrix(truth, predicted, labels=_CLASSES)
     return pd.DataFrame(
         counts,
-        index=pd.Index(CLASS_NAMES, name="true"),
-        columns=pd.Index(CLASS_NAMES, name="predicted"),
+        index=pd.Index(names, name="true"),
+        columns=pd.Index(names, name="predicted"),
     )
 
 
@@ -398,7 +419,7 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
     Raises
     ------
     BadInputError
-        If ``n`` is 0 or ``correct`` not between 0 and ``n``.
+        If ``n`` is 0, ``correct`` not between 0 and ``n``, or one of them no whole number.
 
     Notes
     -----
@@ -411,8 +432,11 @@ def accuracy_interval(correct: int, n: int, *, confidence: float = 0.95) -> tupl
     >>> round(low, 3), round(high, 3)
     (0.863, 0.966)
     """
-    if not 0 <= correct <= n or n == 0:
-        raise BadInputError(f"{correct} right answers of {n} is no accuracy: need 0 <= k <= n > 0.")
+    if not 0 <= correct <= n or n == 0 or correct % 1 or n % 1:
+        raise BadInputError(
+            f"{correct!r} right answers of {n!r} are no accuracy: need whole numbers, 0 <= k <= n "
+            "> 0; round a product, and multiply a share by n."
+        )
     interval = stats.binomtest(int(correct), int(n)).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -427,11 +451,28 @@ def _check(
             f"Need labels of shape (n,) and probabilities of shape (n, {N_CLASSES}), n at least "
             f"1; received {truth.shape} and {probability.shape}."
         )
-    if not np.issubdtype(truth.dtype, np.integer) or truth.min() < 0 or truth.max() >= N_CLASSES:
+    known = np.isin(truth, _CLASSES)
+    if not np.issubdtype(truth.dtype, np.integer) or not known.all():
+        first = truth[np.argmin(known)]
         raise BadInputError(
-            f"Labels are integers 0 to {N_CLASSES - 1}; received {truth.dtype} "
-            f"from {truth.min()} to {truth.max()}."
+            f"Labels are integers 0 to {N_CLASSES - 1}; received {truth.dtype}, such as {first}."
         )
-    if not np.isfinite(probability).all():
-        raise BadInputError("Probabilities must be finite; received NaN or infinity.")
+    _check_probabilities(probability)
     return truth, probability.argmax(axis=1), probability
+
+
+def _check_probabilities(probability: NDArray[np.generic]) -> None:
+    """Raise BadInputError, naming a row, unless all are from 0 to 1 and each row sums to 1."""
+    if not np.issubdtype(probability.dtype, np.number):
+        raise BadInputError(f"Probabilities are numbers; received {probability.dtype}.")
+    values = np.asarray(probability, np.float64)
+    outside = ~((values >= 0) & (values <= 1 + _ROUNDING)).all(axis=1)
+    sums = values.sum(axis=1)
+    bad = outside | ~(np.abs(sums - 1) <= _ROUNDING)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise BadInputError(
+            f"Row {row} is no probabilities: it holds {values[row].min():.4g} to "
+            f"{values[row].max():.4g}, with the sum {sums[row]:.4g}; need 0 to 1, and 1. Of logits "
+            "take the softmax, of logarithms the exponential; divide per cent by 100."
+        )

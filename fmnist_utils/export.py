@@ -119,7 +119,7 @@ def export(model: keras.Model, path: Path, *, calibration: Images | None = None)
     ...     print([file.name for file in Path(folder).iterdir()])
     ['dense.onnx']
     """
-    kind = _kind(path)
+    kind = kind_of(path)
     check_installed(kind)
     write = {"onnx": _write_onnx, "litert": _write_litert}[kind]
     with tempfile.TemporaryDirectory() as folder, atomic_write(path) as unfinished:
@@ -156,9 +156,26 @@ def check_installed(kind: str) -> None:
         raise not_installed(_LIBRARIES[kind], "export")
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
+    """Return the format that a file's suffix stands for, in capitals or not.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.onnx`` or ``.tflite``.
+
+    Raises
+    ------
+    BadInputError
+        If the suffix is another.
+
+    Examples
+    --------
+    >>> kind_of(Path("model.tflite"))
+    'litert'
+    """
     for kind, suffix in SUFFIXES.items():
-        if path.suffix == suffix:
+        if path.suffix.lower() == suffix:
             return kind
     raise unknown("suffix of an exported model", path.suffix, SUFFIXES.values())
 
@@ -225,7 +242,7 @@ def load(path: Path) -> Callable[[Images], NDArray[np.float32]]:
     >>> packaged(data.sketches(3, seed=0).images).shape
     (3, 10)
     """
-    return {"onnx": _load_onnx, "litert": _load_litert}[_kind(path)](path)
+    return {"onnx": _load_onnx, "litert": _load_litert}[kind_of(path)](path)
 
 
 def _load_onnx(path: Path) -> Callable[[Images], NDArray[np.float32]]:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,7 +53,8 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The recipe that was trained."""
-        return Recipe.from_json((self.folder / "recipe.json").read_text(encoding="utf-8"))
+        with _readable(self.folder):
+            return Recipe.from_json((self.folder / "recipe.json").read_text(encoding="utf-8"))
 
     @cached_property
     def model(self) -> keras.Model:
@@ -60,19 +62,22 @@ class Run:
 
         So it answers alike on every machine, and its features and gradients have all their digits.
         """
-        model = keras.models.load_model(self.folder / "model.keras")
+        with _readable(self.folder):
+            model = keras.models.load_model(self.folder / "model.keras")
         in_bfloat16 = any(layer.compute_dtype == "bfloat16" for layer in model.layers)
         return models.in_float32(model) if in_bfloat16 else model
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch, as in `training.Trained`."""
-        return pd.read_csv(self.folder / "history.csv")
+        with _readable(self.folder):
+            return pd.read_csv(self.folder / "history.csv")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Metrics on the validation images, if any; ``parameters`` and ``train_seconds``."""
-        return dict(json.loads((self.folder / "metrics.json").read_text(encoding="utf-8")))
+        with _readable(self.folder):
+            return dict(json.loads((self.folder / "metrics.json").read_text(encoding="utf-8")))
 
     def predict(self, images: NDArray[np.uint8], *, tta: bool = False) -> NDArray[np.float32]:
         """Return the probabilities of the ten classes, float32 of shape (n, 10).
@@ -88,6 +93,24 @@ class Run:
             both = [self.predict(images), self.predict(images[:, :, ::-1])]
             return np.asarray(np.mean(both, axis=0))
         return models.predict(self.model, images)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Make whatever a damaged run, or one of another Keras, leads its readers to one sentence."""
+    try:
+        yield
+    except Exception as error:
+        try:
+            environment = json.loads((folder / _ENVIRONMENT).read_text(encoding="utf-8"))
+            saved = f", saved by Keras {environment['versions']['keras']}"
+        except (OSError, ValueError, KeyError):
+            saved = ""
+        reason = str(error).strip().splitlines()[-1][:200]
+        raise FailureError(
+            f"Run {folder} cannot be read by Keras {keras.__version__} ({reason}{saved}): delete "
+            "the folder to train it again."
+        ) from error
 
 
 def key(recipe: Recipe) -> str:
@@ -131,7 +154,7 @@ def find(recipe: Recipe) -> Run | None:
     Raises
     ------
     FailureError
-        If its folder is there but lacks a file, or holds another recipe.
+        If its folder is there but lacks a file, is damaged, or holds another recipe.
 
     Notes
     -----
@@ -245,7 +268,8 @@ def _train(
             verbose=verbose,
         )
     except KeyboardInterrupt:
-        print(f"Interrupted: what was trained of {name} is kept; run it again to go on.")
+        kept = "what was trained is kept" if any(checkpoints.glob("*")) else "no epoch had ended"
+        print(f"Interrupted: {kept} of {name}; run it again to go on.")
         raise
     finished = partial / name
     shutil.rmtree(finished, ignore_errors=True)

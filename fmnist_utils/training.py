@@ -8,6 +8,7 @@ The loop is our own, not `keras.Model.fit`: it needs the loss of each image, to 
 epoch shows.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from fmnist_utils import arithmetic, augment, checkpoints, data, models
 from fmnist_utils.arithmetic import Arithmetic
@@ -120,7 +122,9 @@ def train(
         if recipe.schedule == "plateau":
             model.optimizer.learning_rate = recipe.learning_rate * 0.5 ** n_plateaus(state.rows)
         start = time.perf_counter()
-        measured = _run_epoch(recipe, augmentation, labelled, epoch, step, state.difficulty)
+        measured = _run_epoch(
+            recipe, augmentation, labelled, epoch, step, state.difficulty, verbose=verbose
+        )
         row = {"epoch": epoch + 1, **measured}
         seconds = time.perf_counter() - start
         if not np.isfinite(row["loss"]):
@@ -340,6 +344,8 @@ def _run_epoch(
     epoch: int,
     step: Callable[..., tf.Tensor],
     difficulty: NDArray[np.float32],
+    *,
+    verbose: bool,
 ) -> dict[str, float]:
     """Train for one epoch, note each image's difficulty, return mean loss and accuracy."""
     indices = select(difficulty, recipe.selection, seed=recipe.seed, epoch=epoch)
@@ -352,7 +358,16 @@ def _run_epoch(
         augmentation=augmentation,
         mixup=recipe.mixup,
     )
-    measured = np.concatenate([step(images, labels).numpy() for images, labels in stream])
+    shown = tqdm(
+        stream,
+        desc=f"epoch {epoch + 1}",
+        total=math.ceil(len(indices) / recipe.batch_size),
+        unit="batch",
+        delay=10,  # seconds: a shorter epoch tells of itself when it ends
+        leave=False,
+        disable=None if verbose else True,  # None: shown on a terminal only
+    )
+    measured = np.concatenate([step(images, labels).numpy() for images, labels in shown])
     order = _order(indices, seed=recipe.seed, epoch=epoch)
     seen = np.isfinite(difficulty[order])
     losses = measured[:, 1]

@@ -1,10 +1,12 @@
 import gc
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from fmnist_utils import data, explain, models
@@ -120,21 +122,93 @@ def test_many_images_are_explained_in_their_order() -> None:
     np.testing.assert_allclose(together[-2:], alone, atol=1e-6)
 
 
-def test_a_softmax_may_be_a_layer_of_its_own() -> None:
+dense = keras.layers.Dense
+SOFTMAXES: dict[str, Callable[[], list[Any]]] = {
+    "logits": lambda: [dense(10)],
+    "a layer Activation": lambda: [dense(10), keras.layers.Activation("softmax")],
+    "a layer Softmax": lambda: [dense(10), keras.layers.Softmax()],
+    "a function of TensorFlow's": lambda: [dense(10, activation=tf.nn.softmax)],
+    "an activation that is a layer": lambda: [dense(10, activation=keras.layers.Softmax())],
+    "log-probabilities": lambda: [dense(10, activation="log_softmax")],
+    "a Lambda": lambda: [dense(10), keras.layers.Lambda(tf.nn.softmax)],
+    "an operation": lambda: [dense(10), keras.ops.softmax],
+}
+
+
+def spelt(softmax: Callable[[], list[Any]]) -> keras.Model:
+    """Return `by_hand` with another end."""
     model = by_hand()
     kernel, bias = model.layers[-1].get_weights()
-    apart = keras.Sequential(
+    x = inputs = keras.Input((28, 28))
+    first, *others = softmax()
+    for layer in (*model.layers[:-1], first, *others):
+        x = layer(x)
+    first.set_weights([kernel, bias])
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize("spelling", SOFTMAXES)
+def test_all_spellings_of_a_softmax_give_the_same_maps(spelling: str) -> None:
+    model = spelt(SOFTMAXES[spelling])
+    for method in (explain.grad_cam, explain.occlusion):
+        found, expected = method(model, SKETCHES), method(by_hand(), SKETCHES)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class Subclassed(keras.Model):
+    """A model of layers that are found only by calling it."""
+
+    def __init__(self, layers: list[keras.Layer], n_outputs: int = 1) -> None:
+        super().__init__()
+        self.parts, self.n_outputs = layers, n_outputs
+
+    def call(self, x: Any) -> Any:
+        for layer in self.parts:
+            x = layer(x)
+        return [x] * self.n_outputs if self.n_outputs > 1 else x
+
+
+WRAPPED: dict[str, Callable[[list[keras.Layer]], keras.Model]] = {
+    "functional": lambda parts: spelt(lambda: [parts[-1]]),
+    "unbuilt": keras.Sequential,
+    "nested": lambda parts: keras.Sequential(
+        [keras.Input((28, 28)), keras.Sequential(parts[:2]), keras.Sequential(parts[2:])]
+    ),
+    "subclassed": Subclassed,
+    "with a channel": lambda parts: keras.Sequential([keras.Input((28, 28, 1)), *parts]),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPPED)
+def test_what_a_model_is_wrapped_in_makes_no_difference(kind: str) -> None:
+    plain = by_hand()
+    model = WRAPPED[kind](plain.layers)
+    for method in (explain.grad_cam, explain.occlusion):
+        found, expected = method(model, SKETCHES), method(by_hand(), SKETCHES)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.SeparableConv2D, keras.layers.DepthwiseConv2D])
+def test_other_convolutions_have_features_too(kind: type[keras.Layer]) -> None:
+    options = {"filters": 3} if kind is keras.layers.SeparableConv2D else {}
+    model = keras.Sequential(
         [
-            keras.layers.Input((28, 28)),
-            *model.layers[:-1],
+            keras.layers.Input((28, 28, 1)),
+            kind(kernel_size=3, **options),
+            keras.layers.Flatten(),
             keras.layers.Dense(10),
-            keras.layers.Activation("softmax"),
         ]
     )
-    apart.layers[-2].set_weights([kernel, bias])
-    np.testing.assert_allclose(
-        explain.occlusion(apart, SKETCHES), explain.occlusion(model, SKETCHES), atol=1e-6
-    )
+    assert explain.feature_layers(model) == [model.layers[0].name]
+    assert explain.grad_cam(model, SKETCHES).shape == (6, 28, 28)
+
+
+def test_what_cannot_be_followed_is_told() -> None:
+    parts = by_hand().layers
+    with pytest.raises(BadInputError, match="has 1 inputs and 2 outputs: give a model with one"):
+        explain.occlusion(Subclassed(parts, n_outputs=2), SKETCHES)
+    with pytest.raises(BadInputError, match=r"cannot be followed \(.*need a model that takes"):
+        explain.occlusion(Subclassed([len]), SKETCHES)
 
 
 def test_by_default_the_answer_is_explained(network: keras.Model) -> None:

@@ -2,6 +2,8 @@ import json
 import signal
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,47 @@ def test_metrics_are_those_of_the_validation_images_and_a_missing_file_is_named(
         store.get_or_train(RECIPE)
 
 
+def _of_tomorrow(folder: Path) -> None:
+    """Give a layer an argument that no Keras knows, as a later one's file has for an earlier."""
+    with zipfile.ZipFile(folder / "model.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    for layer in config["config"]["layers"]:
+        if layer["class_name"] == "Dense":
+            layer["config"]["of_tomorrow"] = None
+    parts["config.json"] = json.dumps(config).encode()
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def _cut(name: str) -> Callable[[Path], None]:
+    def cut(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+
+    return cut
+
+
+SPOILT = {
+    "model of another Keras": (_of_tomorrow, "model"),
+    "model cut off": (_cut("model.keras"), "model"),
+    "metrics cut off": (_cut("metrics.json"), "metrics"),
+    "recipe cut off": (_cut("recipe.json"), "recipe"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_run_that_cannot_be_read_is_one_sentence(kind: str) -> None:
+    spoil, what = SPOILT[kind]
+    folder = store.get_or_train(RECIPE, verbose=False).folder
+    spoil(folder)
+    with pytest.raises(
+        FailureError, match=r"cannot be read by Keras .*, saved by Keras .*: delete"
+    ):
+        getattr(store.Run(folder), what)
+
+
 def test_key_follows_recipe_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
     key = store.key(RECIPE)
     assert store.key(Recipe.from_json(RECIPE.to_json())) == key
@@ -101,9 +144,21 @@ def test_interrupt_is_kept_and_told(
         patch.setattr(checkpoints, "save", interrupt)
         store.get_or_train(RECIPE)
     assert _visible(runs) == []
-    assert "run it again to go on" in capsys.readouterr().out
+    assert "what was trained is kept of" in capsys.readouterr().out
     store.get_or_train(RECIPE)
     assert "Going on after epoch 1 of 2" in capsys.readouterr().out
+
+
+def test_an_interrupt_before_the_first_epoch_ends_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_run_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.get_or_train(RECIPE)
+    assert "Interrupted: no epoch had ended of dense-" in capsys.readouterr().out
 
 
 SCRIPT = """
@@ -154,10 +209,10 @@ def test_an_interrupted_training_goes_on_in_what_it_began_with(
     recipe = recipes.override(RECIPE, **network, epochs=3, precision="auto")
     train_epoch = training._run_epoch
 
-    def interrupted_in_the_second(*args: Any) -> Any:
+    def interrupted_in_the_second(*args: Any, **options: Any) -> Any:
         if args[3] == 1:
             raise KeyboardInterrupt
-        return train_epoch(*args)
+        return train_epoch(*args, **options)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "_run_epoch", interrupted_in_the_second)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from fmnist_utils import __version__
-from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.classes import CLASS_NAMES, class_names
 from fmnist_utils.errors import BadInputError, FailureError, not_installed, unknown
+from fmnist_utils.photos import EXPLANATIONS
 from fmnist_utils.service.limits import Limits
 
 if TYPE_CHECKING:
@@ -27,7 +28,37 @@ _ONE_UP = click.IntRange(min=1)
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
-_EXPLANATIONS = ("grad_cam", "grad_cam_plus_plus", "integrated_gradients", "occlusion")
+# Written out, so that help and completion need not import what recipes need.
+RECIPES = (
+    "dense",
+    "cnn",
+    "cnn_deep",
+    "regularised",
+    "transfer",
+    "fast",
+    "small",
+    "accurate",
+    "photo",
+)
+_FIELDS = (
+    "Fields of --set: model, options, epochs, batch_size, optimizer, learning_rate, schedule, "
+    "weight_decay, layer_decay, label_smoothing, ema, selection, augmentation, synthetic_photos, "
+    "mixup, precision, deterministic, seed, dataset, train_size."
+)
+_RECIPES_AND_FIELDS = f"Recipes: {', '.join(RECIPES)}. {_FIELDS}"
+
+
+def _one_of(*values: str) -> dict[str, Any]:
+    """Return what makes an option's or argument's values known to help and completion."""
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+        return [value for value in values if value.startswith(begun)]
+
+    return {"metavar": "|".join(values), "shell_complete": complete}
+
+
+_RECIPE = {**_one_of(*RECIPES), "metavar": "NAME"}
+_PROFILE = _one_of("smoke", "quick", "full")
 
 
 def main() -> NoReturn:
@@ -65,8 +96,14 @@ def commands() -> None:
 
 @commands.command("run")
 @click.argument("numbers", nargs=-1)
-@click.option("--profile", default="quick", help="How much to compute: smoke, quick, full.")
-@click.option("--seed", default=0, help="Of everything that is random.")
+@click.option(
+    "--profile",
+    default="quick",
+    envvar="FMNIST_PROFILE",
+    help="How much to compute.",
+    **_PROFILE,
+)
+@click.option("--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Of what is random.")
 @click.option(
     "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
 )
@@ -86,24 +123,28 @@ def run_series(
     output: Path | None,
     published: bool,
 ) -> None:
-    """Execute the notebooks with the given NUMBERS, or all of them."""
+    """Execute the notebooks of the given NUMBERS or names, or all."""
     from fmnist_utils import data, profiles
     from fmnist_utils.series import publish_notebooks, runner
 
     profiles.check_profile(profile)
     given = dict(parameters)
+    for name in ("profile", "seed"):
+        if name in given:
+            raise BadInputError(f"The {name} has an option of its own: --{name} {given[name]}.")
     if published:
         publish_notebooks.check_publishable(profile, seed, given)
     chosen = runner.select(numbers)
     # One sentence now is better than a failed notebook later.
-    data.load_training(given.get("dataset", "fashion_mnist"))
+    for dataset in sorted(runner.datasets(chosen, given) - {"sketches"}):  # these are drawn
+        data.load_training(dataset)
     folder = runner.run(numbers, profile=profile, seed=seed, parameters=given, output=output)
     if published:
         publish_notebooks.publish([path.stem for path in chosen], folder, profile)
 
 
-@commands.command("train")
-@click.argument("name")
+@commands.command("train", epilog=_RECIPES_AND_FIELDS)
+@click.argument("name", **_RECIPE)
 @_SET
 @click.option("--deterministic", is_flag=True, help="Bit-equal weights, somewhat slower.")
 @_needs("course")
@@ -116,8 +157,8 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
         print(f"{metric:<14} {value:{form}}")
 
 
-@commands.command("evaluate")
-@click.argument("name")
+@commands.command("evaluate", epilog=_RECIPES_AND_FIELDS)
+@click.argument("name", **_RECIPE)
 @_SET
 @click.option("--seeds", default="0,1,2", help="Trained and read one by one.")
 @click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
@@ -134,9 +175,10 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
 def evaluate_recipe(
     name: str, assignments: tuple[str, ...], seeds: str, folder: Path | None, **options: bool
 ) -> None:
-    """Read the test set with the recipe NAME at its last epoch, a seed at a time.
+    """Read the test set with the recipe NAME, a seed at a time.
 
-    NAME may also be a CSV file of predictions for the test images, with --report.
+    The last epoch counts. NAME may also be a CSV file of predictions for the test images, with
+    --report.
     """
     from fmnist_utils import recipes
 
@@ -151,7 +193,7 @@ def evaluate_recipe(
             )
         _report(name, assignments, chosen[0], folder)
         return
-    if name.endswith(".csv"):
+    if name.lower().endswith(".csv"):
         raise BadInputError(f"{name} holds predictions: name a folder, --report DIR.")
     recipe = _recipe(name, assignments)
     from fmnist_utils.series import test_set
@@ -161,8 +203,8 @@ def evaluate_recipe(
 
 
 @commands.command("results")
-@click.option("--split", default="test", help="test or validation.")
-@click.option("--profile", default="full", help="smoke, quick or full.")
+@click.option("--split", default="test", help="Of which images.", **_one_of("test", "validation"))
+@click.option("--profile", default="full", help="Of which runs.", **_PROFILE)
 @_needs("course")
 def show_results(split: str, profile: str) -> None:
     """Show the published results."""
@@ -188,7 +230,7 @@ def show_results(split: str, profile: str) -> None:
 )
 @_needs("course")
 def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> None:
-    """Show what data is there, where it came from and whether it verifies.
+    """Show what data is there, and whether it is as published.
 
     Without arguments, both data sets; a PATH is an IDX or CSV file, or a folder of PNGs, that is
     read and described.
@@ -214,12 +256,17 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
         )
 
 
-@commands.command("explain")
+@commands.command("explain", epilog=_RECIPES_AND_FIELDS)
 @click.argument("image", type=_PATH)
-@click.option("--recipe", "name", default="fast", help="Whose answer.")
+@click.option("--recipe", "name", default="fast", help="Whose answer.", **_RECIPE)
 @_SET
-@click.option("--method", default="grad_cam", help="Of fmnist_utils.explain.")
-@click.option("--class", "wanted", metavar="NAME", help="What to explain instead of the answer.")
+@click.option("--method", default="grad_cam", help="By which method.", **_one_of(*EXPLANATIONS))
+@click.option(
+    "--class",
+    "wanted",
+    help="What to explain instead of the answer.",
+    **{**_one_of(*CLASS_NAMES), "metavar": "NAME"},
+)
 @click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
 @_needs("course")
 def explain_image(
@@ -230,23 +277,28 @@ def explain_image(
     wanted: str | None,
     output: Path | None,
 ) -> None:
-    """Draw which parts of IMAGE, a PNG of 28x28 pixels, an answer rests on."""
-    from fmnist_utils import data
+    """Draw which parts of IMAGE a recipe's answer rests on.
 
-    picture = data.read_png(image)
-    if wanted is not None and wanted not in CLASS_NAMES:
-        raise unknown("class", wanted, CLASS_NAMES)
-    if method not in _EXPLANATIONS:
-        raise unknown("method", method, _EXPLANATIONS)
-    target = _drawable(output or image.with_suffix(f".{method}.png"))
+    IMAGE is a photo, or an image of the data set. The recipe is trained first if it has not been;
+    that takes minutes.
+    """
+    from fmnist_utils.photos import prepare
+
+    picture = prepare.to_image(prepare.read(image)).image
+    names = class_names(_checked(name, assignments).dataset)
+    if wanted is not None and wanted not in names:
+        raise unknown("class", wanted, names)
+    if method not in EXPLANATIONS:
+        raise unknown("method", method, EXPLANATIONS)
+    target = _drawable(output or prepare.drawing(image, method))
     run = _trained(_recipe(name, assignments))
     from fmnist_utils import explain, plots
     from fmnist_utils.arrays import scale_maps
 
     (probability,) = run.predict(picture[None])
-    explained = probability.argmax() if wanted is None else CLASS_NAMES.index(wanted)
+    explained = probability.argmax() if wanted is None else names.index(wanted)
     maps = scale_maps(getattr(explain, method)(run.model, picture[None], [explained]))
-    title = f"{CLASS_NAMES[explained]}, {probability[explained]:.0%}"
+    title = f"{names[explained]}, {probability[explained]:.0%}"
     figure = plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title)
     plots.save_figure(figure, target)
     print(f"{title}: {target}")
@@ -264,7 +316,7 @@ def predict_photos(
 ) -> None:
     """Say what garment is on photos: files, or all images in folders.
 
-    Exit code 0: all were answered; 3: some could not be read; 2: none could.
+    Exit code 0: all were answered; 3: some could not be read, or were left out; 2: none could.
     """
     from fmnist_utils.cli import predict_files
     from fmnist_utils.photos import prepare
@@ -272,25 +324,31 @@ def predict_photos(
     if as_json and as_csv:
         raise BadInputError("Choose one of --json and --csv.")
     form = "json" if as_json else "csv" if as_csv else "table"
-    files = prepare.find(sources)
+    files, others = prepare.find(sources)
     n_failed = predict_files.answer(
         files, top=top, write=predict_files.WRITERS[form], explain=explain
     )
-    if n_failed:
+    if others:
+        names = ", ".join(file.name for file in others[:5]) + ("…" if len(others) > 5 else "")
+        print(
+            f"fmnist: {len(others)} images left out ({names}): need {', '.join(prepare.FORMATS)}.",
+            file=sys.stderr,
+        )
+    if n_failed or others:
         sys.exit(2 if n_failed == len(files) else 3)
 
 
 @commands.command("similar")
 @click.argument("photo", type=_PATH)
-@click.option("--count", default=10, help="How many neighbours.")
+@click.option("--count", default=10, type=click.IntRange(1, 60_000), help="How many to draw.")
 @click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
 @_needs("course")
 def find_similar(photo: Path, count: int, output: Path | None) -> None:
-    """Find the training images that are most like the garment on PHOTO, and draw them."""
+    """Find the training images most like the garment on PHOTO."""
     from fmnist_utils.cli import predict_files
     from fmnist_utils.photos import prepare
 
-    target = _drawable(output or photo.with_suffix(prepare.SIMILAR))
+    target = _drawable(output or prepare.drawing(photo, "similar"))
     for label, n in predict_files.draw_similar(photo, count, target).items():
         print(f"{label:<12} {n}")
     print(target)
@@ -308,27 +366,44 @@ def find_similar(photo: Path, count: int, output: Path | None) -> None:
 )
 @_needs("serve")
 def serve_http(host: str, port: int, **limits: Any) -> None:
-    """Answer over HTTP, with a page at /, until stopped; what is in flight is finished."""
+    """Answer over HTTP, with a page at /, until stopped.
+
+    What is in flight then is finished.
+    """
     from fmnist_utils.service import app
 
     app.run(host, port, Limits(**limits))
 
 
-@commands.command("export")
-@click.argument("name")
+@commands.command("export", epilog=_RECIPES_AND_FIELDS)
+@click.argument("name", **_RECIPE)
 @_SET
-@click.option("--format", "kind", default="onnx", help="onnx or litert.")
+@click.option(
+    "--format",
+    "kind",
+    help="For which runtime; as --output ends, or onnx.",
+    **_one_of("onnx", "litert"),
+)
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
 @click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
 @_needs("export")
 def export_recipe(
-    name: str, assignments: tuple[str, ...], kind: str, int8: bool, output: Path | None
+    name: str, assignments: tuple[str, ...], kind: str | None, int8: bool, output: Path | None
 ) -> None:
-    """Write the recipe NAME, trained, for other runtimes, and compare the answers with Keras's."""
+    """Write the recipe NAME, trained, for other runtimes.
+
+    Their answers are compared with Keras's.
+    """
     recipe = _recipe(name, assignments)
     from fmnist_utils import data, export
 
+    ending = export.kind_of(output) if output else None
+    kind = kind or ending or "onnx"
     export.check_installed(kind)
+    if ending not in (None, kind):
+        raise BadInputError(
+            f"--format {kind} and --output {output} do not go together: leave one of them out."
+        )
     run = _trained(recipe)
     suffix = export.SUFFIXES[kind]
     target = output or run.folder / f"model{'.int8' if int8 else ''}{suffix}"
@@ -343,12 +418,12 @@ def export_recipe(
     )
 
 
-@commands.command("package")
-@click.argument("name", default="photo")
+@commands.command("package", epilog=_RECIPES_AND_FIELDS)
+@click.argument("name", default="photo", **_RECIPE)
 @_SET
 @_needs("export")
 def package_model(name: str, assignments: tuple[str, ...]) -> None:
-    """Make the model that comes with the package anew, from the recipe NAME."""
+    """Make the package's own model anew, of the recipe NAME."""
     recipe = _recipe(name, assignments)
     from fmnist_utils import paths
     from fmnist_utils.series import bundle_model
@@ -364,7 +439,10 @@ def package_model(name: str, assignments: tuple[str, ...]) -> None:
 )
 @_needs("series")
 def stamp_text(speed: Path | None) -> None:
-    """Write the generated text anew: README's tables, the notebooks' costs, links and badges."""
+    """Write the generated text of README and the notebooks anew.
+
+    Tables, costs, links and badges.
+    """
     from fmnist_utils.series import publish_notebooks
 
     publish_notebooks.stamp(speed)
@@ -372,13 +450,18 @@ def stamp_text(speed: Path | None) -> None:
 
 def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":
     """Return a recipe, and only if it is a good one import TensorFlow, quietly: that takes long."""
-    from fmnist_utils import recipes
     from fmnist_utils.tensorflow_quiet import import_tensorflow
 
-    asked = {**recipes.parse_changes(assignments), **changes}
-    recipe = recipes.override(recipes.get(name), **asked)
+    recipe = _checked(name, assignments, **changes)
     import_tensorflow()
     return recipe
+
+
+def _checked(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":
+    from fmnist_utils import recipes
+
+    asked = {**recipes.parse_changes(assignments), **changes}
+    return recipes.override(recipes.get(name), **asked)
 
 
 def _trained(recipe: "Recipe") -> "Run":
@@ -389,7 +472,7 @@ def _trained(recipe: "Recipe") -> "Run":
 
 def _drawable(target: Path) -> Path:
     """Return the path of a figure, or raise BadInputError for a suffix that is not drawn."""
-    if target.suffix not in (".png", ".svg"):
+    if target.suffix.lower() not in (".png", ".svg"):
         raise BadInputError(f"Cannot draw {target}: need a name that ends in .png or .svg.")
     return target
 
@@ -401,7 +484,8 @@ def _report(name: str, assignments: tuple[str, ...], seed: int, folder: Path) ->
 
     evaluation_report.check_folder(folder)
     answers: NDArray[np.floating]
-    if name.endswith(".csv"):
+    names = CLASS_NAMES
+    if name.lower().endswith(".csv"):
         if assignments:
             raise BadInputError("--set changes a recipe; a file of predictions has none.")
         test = data.load_test()
@@ -410,22 +494,27 @@ def _report(name: str, assignments: tuple[str, ...], seed: int, folder: Path) ->
         recipe = _recipe(name, assignments, seed=seed)
         test = data.load_test(recipe.dataset)
         answers = _trained(recipe).predict(test.images)
-    evaluation_report.write(f"{name} on the test images", test, answers, folder)
+        names = class_names(recipe.dataset)
+    evaluation_report.write(f"{name} on the test images", test, answers, folder, names=names)
     print(folder / "index.html")
 
 
 def _describe(path: Path, on_bad: Any) -> None:
     from fmnist_utils import data
+    from fmnist_utils.arrays import on_black
 
-    if path.is_file() and path.suffix != ".csv":
+    if path.is_file() and data.file_kind(path) == "idx":
         array = data.read_idx(path)
-        print(f"{path}: IDX, {array.dtype}, shape {array.shape}, {array.min()} to {array.max()}")
+        ends = f", {array.min()} to {array.max()}" if array.size else ""
+        print(f"{path}: IDX, {array.dtype}, shape {array.shape}{ends}")
+        if array.ndim == 3 and array.size and (n := on_black(array)[1].sum()):
+            print(f"fmnist: {n:,} of {len(array):,} images are dark on white.", file=sys.stderr)
         return
     read = data.read_folder if path.is_dir() else data.read_csv
-    with warnings.catch_warnings(record=True) as left_out:
+    with warnings.catch_warnings(record=True) as remarks:
         warnings.simplefilter("always")
         labels = read(path, on_bad=on_bad).labels
-    for warning in left_out:
+    for warning in remarks:
         print(f"fmnist: {warning.message}", file=sys.stderr)
     print(f"{path}: {len(labels):,} images of 28x28")
     counts = Counter(labels.tolist())

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos.predictor import NONE_OF_THE_TEN, Predictor
-from fmnist_utils.photos.prepare import EXPLAINED, Prepared
+from fmnist_utils.photos.prepare import Prepared, drawing
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Pat
         predictor.explain(prepared.image[None], [wanted])[0],
         title=f"{file.name}: what speaks for {CLASS_NAMES[wanted]}",
     )
-    plots.save_figure(figure, file.with_suffix(EXPLAINED))
+    plots.save_figure(figure, drawing(file, "explained"))
 
 
 def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:

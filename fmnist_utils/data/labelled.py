@@ -52,17 +52,19 @@ def one_hot(labels: ArrayLike, classes: int = N_CLASSES) -> NDArray[np.float32]:
     Raises
     ------
     BadInputError
-        If a label is out of range.
+        If a label is out of range, or no whole number.
 
     Examples
     --------
     >>> one_hot([1, 0, OOD], classes=2).tolist()
     [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]
     """
-    columns: NDArray[np.int64] = np.asarray(labels)
+    columns = np.asarray(labels)
+    if not np.issubdtype(columns.dtype, np.integer):
+        raise BadInputError(f"Labels are whole numbers; received {columns.dtype}.")
     outside = columns[(columns < OOD) | (columns >= classes)]
     if outside.size:
         raise BadInputError(f"Label {outside[0]} is not a class: give 0 to {classes - 1}.")
-    rows = np.eye(classes, dtype=np.float32)[columns]
+    rows: NDArray[np.float32] = np.eye(classes, dtype=np.float32)[columns]
     rows[columns == OOD] = 1 / classes
     return rows

@@ -1,5 +1,6 @@
 """The published files of both data sets: found, verified, downloaded where they are not."""
 
+import gzip
 import hashlib
 import io
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 
 from fmnist_utils import paths
 from fmnist_utils.data.labelled import Labelled
-from fmnist_utils.data.readers import decompress, parse_idx
+from fmnist_utils.data.readers import GZIP, decompress, parse_idx
 from fmnist_utils.errors import FailureError, unknown
 from fmnist_utils.files import atomic_write
 
@@ -158,7 +159,8 @@ def _search(dataset: str, name: str) -> tuple[Path | None, bytes, dict[Path, str
         except FileNotFoundError:
             continue
         except OSError as error:
-            problems[path] = f"cannot be read ({error.strerror})"
+            if path.parent in _folders(dataset):
+                problems[path] = f"cannot be read ({error.strerror})"
         except ValueError as error:
             problems[path] = str(error)
     return None, b"", problems
@@ -170,7 +172,16 @@ def _folders(dataset: str) -> list[Path]:
 
 def _candidates(dataset: str, name: str) -> list[Path]:
     # A download ends in .gz: looked for first, it takes the place of a bad file of either name.
-    return [folder / file for folder in _folders(dataset) for file in (f"{name}.gz", name)]
+    names = (f"{name}.gz", name, name.replace("-idx", ".idx"))  # the last, as Kaggle unpacks them
+    return [folder / file for folder in _folders(dataset) + _elsewhere(dataset) for file in names]
+
+
+def _elsewhere(dataset: str) -> list[Path]:
+    """Return where else people keep the four files: the hashes tell which data set's they are."""
+    title = PUBLISHED[dataset].title.replace("-", "")
+    inside = (PUBLISHED[dataset].folder, dataset, f"{title}/raw", ".")  # torchvision's third
+    roots = [*paths.data_dirs(), paths.keras_home()]
+    return [root / folder for root in roots for folder in inside]
 
 
 def _verified(raw: bytes, dataset: str, name: str) -> bytes:
@@ -245,7 +256,8 @@ def _keep(raw: bytes, dataset: str, name: str) -> None:
     for folder in _folders(dataset):
         try:
             with atomic_write(folder / f"{name}.gz") as path:
-                path.write_bytes(raw)
+                # A proxy, or the client, may have unpacked it on the way.
+                path.write_bytes(raw if raw.startswith(GZIP) else gzip.compress(raw, mtime=0))
         except FailureError as error:
             refusals.append(f"{folder}: {error.__cause__}")
         else:

@@ -1,26 +1,70 @@
 """Read other people's files: IDX, CSV in Kaggle's layout, folders of PNGs."""
 
 import csv
+import gzip
+import io
 import math
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fmnist_utils.arrays import on_black
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.data.labelled import Labelled
 from fmnist_utils.errors import BadInputError, unknown
 
 OnBad = Literal["raise", "drop"]
 
-_HEADER = ["label", *(f"pixel{i}" for i in range(1, 785))]  # of Kaggle's CSV
-_NUMBERS = {str(number): number for number in range(256)}
+_PIXELS = range(math.prod(IMAGE_SHAPE))
+_HEADER = ["label", *(f"pixel{1 + i}" for i in _PIXELS)]  # of Kaggle's CSV
+_OTHER_HEADERS = (  # of widely used files of MNIST
+    ["label", *(f"pixel{i}" for i in _PIXELS)],
+    ["label", *(f"{1 + i // IMAGE_SHAPE[1]}x{1 + i % IMAGE_SHAPE[1]}" for i in _PIXELS)],
+)
+# As pandas writes them, if a column once had a gap, too.
+_NUMBERS = {f"{number}{zero}": number for number in range(256) for zero in ("", ".0")}
+GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
+_OTHER_KINDS = {  # how files begin
+    b"PK\x03\x04": "a zip, as NumPy's .npz is",
+    b"\x93NUMPY": "an array of NumPy's",
+    b"PAR1": "a Parquet file",
+    b"\x89PNG": "a PNG",
+    b"\xff\xd8\xff": "a JPEG",
+    b"\x89HDF": "an HDF5 file",
+}
+
+
+def file_kind(path: str | Path) -> Literal["idx", "csv"]:
+    """Return what a file is, by its content and not by its name.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, gzipped or not.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read, or is neither; what it is instead is named where it is known.
+    """
+    with _named(path), _opened(Path(path)) as file:
+        head = file.read(512)
+    if head.startswith(_IDX):
+        return "idx"
+    found = next((name for magic, name in _OTHER_KINDS.items() if head.startswith(magic)), "")
+    if b"\0" not in head and b"," in head and not found:
+        return "csv"
+    raise BadInputError(
+        f"{path} is {found or 'neither an IDX nor a CSV file'}: give an IDX file of bytes, a CSV "
+        "file with the header label,pixel1,…,pixel784, or a folder with PNGs by class."
+    )
 
 
 def read_idx(path: str | Path) -> NDArray[np.uint8]:
@@ -51,8 +95,9 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     Parameters
     ----------
     path : str or Path
-        The file; its first row is ``label,pixel1,…,pixel784``, labels are 0 to 9 and pixels whole
-        numbers from 0 to 255. Layout: https://www.kaggle.com/datasets/zalando-research/fashionmnist
+        The file, gzipped or not; its first row is ``label,pixel1,…,pixel784`` (or counts pixels
+        from 0, or from 1x1 to 28x28), labels are 0 to 9 and pixels whole numbers from 0 to 255.
+        Layout: https://www.kaggle.com/datasets/zalando-research/fashionmnist
     on_bad : {"raise", "drop"}
         What to do about bad rows: list them in an error, or leave them out with a warning.
 
@@ -66,14 +111,20 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     BadInputError
         If the file cannot be read, has another header, or has bad rows (cells that are missing,
         too many, not numeric or out of range) that are not to be dropped, or no good ones.
+
+    Warns
+    -----
+    UserWarning
+        If images are dark on white; these are negated.
     """
     good, problems = [], []
     # Bytes that are no text become cells that are no numbers, and are reported as such.
     with (
         _named(path, "begin it with that"),
-        Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file,
+        _opened(Path(path)) as file,
     ):
-        rows = csv.reader(file)
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
+        rows = csv.reader(text)
         _check_header(next(rows, []))
         for row in filter(None, rows):  # a blank line is an empty list
             try:
@@ -82,8 +133,8 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
                 problems.append(f"row {rows.line_num}{_row_problem(row)}")
     _check_problems(path, len(good), problems, on_bad)
     table = np.frombuffer(b"".join(good), np.uint8).reshape(-1, len(_HEADER))
-    images = table[:, 1:].reshape(-1, *IMAGE_SHAPE).copy()
-    return Labelled(images, table[:, 0].astype(np.int64))
+    images = table[:, 1:].reshape(-1, *IMAGE_SHAPE)
+    return Labelled(_on_black(path, images), table[:, 0].astype(np.int64))
 
 
 def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
@@ -94,7 +145,7 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     path : str or Path
         The folder. Its sub-folders are named after the classes, ``T-shirt_top`` for
         "T-shirt/top", or after their numbers ``0`` to ``9``. The PNGs have 28x28 pixels and are
-        greyscale (or RGB in which nothing is coloured), bright on a black background.
+        greyscale (or RGB in which nothing is coloured).
     on_bad : {"raise", "drop"}
         What to do about bad files: list them in an error, or leave them out with a warning.
 
@@ -108,6 +159,11 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     BadInputError
         If the folder cannot be read or has no sub-folders, a sub-folder's name is no class, a
         sub-folder is empty, or there are bad files that are not to be dropped, or no good ones.
+
+    Warns
+    -----
+    UserWarning
+        If images are dark on white; these are negated.
     """
     path = Path(path)
     images, labels, problems = [], [], []
@@ -119,29 +175,30 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
             except ValueError as error:
                 problems.append(f"{file.relative_to(path)} {error}")
     _check_problems(path, len(images), problems, on_bad)
-    return Labelled(np.stack(images), np.array(labels, np.int64))
+    return Labelled(_on_black(path, np.stack(images)), np.array(labels, np.int64))
 
 
-def read_png(path: str | Path) -> NDArray[np.uint8]:
-    """Return the image that a PNG holds, as the data set's are: 28x28, 0 is background.
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, gzipped or not."""
+    with path.open("rb") as stored:
+        zipped = stored.read(2) == GZIP
+        stored.seek(0)
+        try:
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=stored)) if zipped else stored
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"is damaged gzip ({error})") from error
 
-    Parameters
-    ----------
-    path : str or Path
-        8-bit greyscale, or RGB whose channels are equal.
 
-    Returns
-    -------
-    ndarray of shape (28, 28), uint8
-        The pixels as stored.
-
-    Raises
-    ------
-    BadInputError
-        If the file is no such PNG.
-    """
-    with _named(path, "need a greyscale PNG of 28x28 pixels"):
-        return _read_png(Path(path))
+def _on_black(path: str | Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    images, negated = on_black(images)
+    if negated.any():
+        warnings.warn(
+            f"{path}: {negated.sum():,} of {len(images):,} images are dark on white, and were "
+            "negated.",
+            stacklevel=3,
+        )
+    return images
 
 
 @contextmanager
@@ -170,12 +227,11 @@ def decompress(raw: bytes) -> bytes:
     ValueError
         If the gzip is damaged; it says how, for a sentence that begins with the file's name.
     """
-    if not raw.startswith(b"\x1f\x8b"):  # how gzip begins
+    if not raw.startswith(GZIP):
         return raw
     try:
-        # A buffer that holds the largest file at once halves the time of `gzip.decompress`.
-        return zlib.decompress(raw, wbits=31, bufsize=2**26)
-    except zlib.error as error:
+        return gzip.decompress(raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"has {len(raw):,} bytes of damaged gzip ({error})") from error
 
 
@@ -210,7 +266,7 @@ def parse_idx(contents: bytes) -> NDArray[np.uint8]:
     # as a big-endian 32-bit integer.
     n_dims = contents[3] if len(contents) > 3 else 0
     start = 4 + 4 * n_dims
-    if contents[:3] != b"\x00\x00\x08" or len(contents) < start:
+    if contents[:3] != _IDX or len(contents) < start:
         raise ValueError(
             f"begins with {contents[:4].hex(' ') or 'nothing'} instead of the header of an IDX "
             "file of bytes, 00 00 08 and the number of dimensions, then each of them"
@@ -236,15 +292,14 @@ def _check_problems(path: str | Path, n_good: int, problems: list[str], on_bad: 
     more = f"; and {len(problems) - 5:,} more" if len(problems) > 5 else ""
     bad = f"{len(problems):,} of {total:,} images are bad ({'; '.join(problems[:5])}{more})"
     if problems and (on_bad == "raise" or not n_good):
-        raise BadInputError(
-            f"{path}: {bad}: correct them, or leave a few out (on_bad='drop', --on-bad drop)."
-        )
+        few = ", or leave a few out (on_bad='drop', --on-bad drop)" if n_good else ""
+        raise BadInputError(f"{path}: {bad}: correct them{few}.")
     if problems:
         warnings.warn(f"{path}: {bad} and left out.", stacklevel=3)
 
 
 def _check_header(header: list[str]) -> None:
-    if header != _HEADER:
+    if header != _HEADER and header not in _OTHER_HEADERS:
         raise ValueError(
             f"begins with {','.join(header)[:60]!r} ({len(header)} columns) instead of the header "
             "label,pixel1,…,pixel784 (785)"
@@ -267,8 +322,19 @@ def _row_problem(row: list[str]) -> str:
         largest = 9 if column == "label" else 255
         if _NUMBERS.get(cell, 256) > largest:
             found = repr(cell) if cell.strip() else "missing"
-            wrong.append(f", column {column} is {found} instead of 0 to {largest}")
-    return wrong[0] + (f" and {len(wrong) - 1} more in this row" if len(wrong) > 1 else "")
+            wrong.append(f", column {column} is {found} instead of a whole number, 0 to {largest}")
+    more = f" and {len(wrong) - 1} more in this row" if len(wrong) > 1 else ""
+    return f"{wrong[0]}{more}{_scaling(row[1:])}"
+
+
+def _scaling(cells: list[str]) -> str:
+    """Return what to do about pixels that lie between 0 and 1."""
+    try:
+        pixels = [float(cell) for cell in cells]
+    except ValueError:
+        return ""
+    between = any(0 < pixel < 1 for pixel in pixels) and all(0 <= pixel <= 1 for pixel in pixels)
+    return "; pixels from 0 to 1 are to be multiplied by 255 and rounded" if between else ""
 
 
 def _class_folders(path: Path) -> list[tuple[Path, int]]:

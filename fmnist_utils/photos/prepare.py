@@ -1,8 +1,10 @@
 """From a photo of a garment to a 28x28 image as Zalando made them, step by step."""
 
 import io
+import mimetypes
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -11,14 +13,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fmnist_utils.arrays import border, on_black
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
-from fmnist_utils.photos import MAX_PIXELS
+from fmnist_utils.photos import EXPLANATIONS, MAX_PIXELS
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-# What `fmnist predict --explain` and `fmnist similar` draw beside a photo.
-EXPLAINED, SIMILAR = ".explained.png", ".similar.png"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+with suppress(ImportError):  # iPhones' photos, for whoever has installed it
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+Image.init()
+FORMATS = tuple(
+    name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF") if name in Image.OPEN
+)
+SUFFIXES = tuple(end for end, name in Image.registered_extensions().items() if name in FORMATS)
+# What the command draws beside a photo: the steps to an answer, similar images, explanations.
+_DRAWN = ("explained", "similar", *EXPLANATIONS)
 _WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
 
 _Number = TypeVar("_Number", bound=np.generic)
@@ -60,14 +70,30 @@ class Prepared(NamedTuple):
     image: NDArray[np.uint8]
 
 
+class Found(NamedTuple):
+    """What folders hold.
+
+    Parameters
+    ----------
+    photos : list of Path
+        To be read.
+    others : list of Path
+        Images of formats that are not read.
+    """
+
+    photos: list[Path]
+    others: list[Path]
+
+
 def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """Return a photo as 8-bit RGB, turned upright, with what is opaque in it.
 
     Parameters
     ----------
     source : str, Path or bytes
-        A file or its content: JPEG, PNG, WebP or GIF (its first frame); grey, colour, CMYK,
-        with a palette, transparent, 8 or 16 bits.
+        A file or its content, of one of `FORMATS` (the first frame): JPEG, PNG, WebP, GIF, BMP,
+        TIFF, and HEIC where pillow-heif is installed; grey, colour, CMYK, with a palette,
+        transparent, 8 or 16 bits.
     max_pixels : int
         Largest width times height that is decoded.
 
@@ -94,6 +120,8 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
+    if not data:
+        raise BadInputError(f"{name} is empty: save it anew.")
     try:
         with warnings.catch_warnings():
             # Pillow warns of what is larger than its own bound; ours is checked below.
@@ -114,20 +142,37 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
 
 
-def find(sources: Iterable[Path]) -> list[Path]:
+def drawing(photo: Path, kind: str) -> Path:
+    """Return the path beside a photo of what is drawn of it; no photo of another name shares it.
+
+    Parameters
+    ----------
+    photo : Path
+        A file.
+    kind : str
+        ``"explained"``, ``"similar"`` or one of `EXPLANATIONS`.
+
+    Examples
+    --------
+    >>> drawing(Path("shirt.jpg"), "similar").name
+    'shirt.jpg.similar.png'
+    """
+    return photo.with_name(f"{photo.name}.{kind}.png")
+
+
+def find(sources: Iterable[Path]) -> Found:
     """Return the given files, and for each given folder all images in it, sorted.
 
     Parameters
     ----------
     sources : iterable of Path
-        Files, whatever their suffix; and folders, searched with all their subfolders for JPEG, PNG,
-        WebP and GIF by suffix. Drawings that ``fmnist predict --explain`` and ``fmnist similar``
-        put beside photos are left out.
+        Files, whatever their suffix; and folders, searched with all their subfolders by suffix,
+        capital or not. Hidden files, and what the command draws beside photos, are left out.
 
     Raises
     ------
     BadInputError
-        If a file or folder is missing, or a folder holds no image.
+        If a file or folder is missing, or a folder holds no photo that can be read.
 
     Examples
     --------
@@ -135,31 +180,40 @@ def find(sources: Iterable[Path]) -> list[Path]:
     >>> from pathlib import Path
     >>> from fmnist_utils.photos import prepare
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     for name in ("shirt.jpg", "bag.png", "notes.txt"):
+    ...     for name in ("shirt.jpg", "bag.PNG", "dress.svg", "notes.txt"):
     ...         (Path(folder) / name).touch()
-    ...     print([file.name for file in prepare.find([Path(folder)])])
-    ['bag.png', 'shirt.jpg']
+    ...     photos, others = prepare.find([Path(folder)])
+    >>> [file.name for file in photos], [file.name for file in others]
+    (['bag.PNG', 'shirt.jpg'], ['dress.svg'])
     """
-    found = []
+    photos: list[Path] = []
+    others: list[Path] = []
     for source in sources:
         if not source.exists():
-            raise BadInputError(f"There is no file or folder {source}.")
-        files = [source]
-        if source.is_dir():
-            files = sorted(
-                file
-                for file in source.rglob("*")
-                if file.suffix.lower() in _SUFFIXES
-                and file.is_file()
-                and not file.name.endswith((EXPLAINED, SIMILAR))
+            raise BadInputError(f"There is no file or folder {source}: check the path.")
+        if not source.is_dir():
+            photos.append(source)
+            continue
+        images = [file for file in sorted(source.rglob("*")) if _is_image(file)]
+        readable = [file for file in images if file.suffix.lower() in SUFFIXES]
+        if not readable:
+            raise BadInputError(
+                f"Folder {source} holds no photo: need files that end in {', '.join(SUFFIXES)}."
             )
-            if not files:
-                raise BadInputError(
-                    f"Folder {source} holds no image: need files that end in "
-                    f"{', '.join(_SUFFIXES)}."
-                )
-        found += files
-    return found
+        photos += readable
+        others += [file for file in images if file.suffix.lower() not in SUFFIXES]
+    return Found(photos, others)
+
+
+def _is_image(file: Path) -> bool:
+    """Tell by its name whether a file may be a photo: neither hidden nor drawn by the command."""
+    kind, _ = mimetypes.guess_type(file.name.lower(), strict=False)
+    return (
+        (kind or "").startswith("image/")
+        and file.is_file()
+        and not file.name.startswith(".")
+        and not file.name.endswith(tuple(f".{drawn}.png" for drawn in _DRAWN))
+    )
 
 
 def to_image(photo: Photo) -> Prepared:
@@ -173,7 +227,8 @@ def to_image(photo: Photo) -> Prepared:
     Parameters
     ----------
     photo : Photo
-        From `read`. One that is opaque, grey and 28x28 pixels large already is left as it is.
+        From `read`. One that is an image of the data set already, perhaps enlarged, padded, lossily
+        compressed or negated, only becomes bright on black and 28x28 pixels large.
 
     Notes
     -----
@@ -189,12 +244,14 @@ def to_image(photo: Photo) -> Prepared:
     (28, 28)
     """
     rgb, opaque = photo
-    if rgb.shape[:2] == IMAGE_SHAPE and (rgb == rgb[..., :1]).all() and opaque.all():
-        image = rgb[..., 0]
-        return Prepared(rgb, image > 0, image, image)
+    drawn = _already_drawn(photo)
     scale = min(1.0, _WORKING_SIDE / max(opaque.shape))
     height, width = (max(1, round(side * scale)) for side in opaque.shape)
     rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    if drawn is not None:
+        picture, image = drawn
+        mask = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) > 0
+        return Prepared(rgb, mask, image, image)
     opaque = cv2.resize(opaque.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
     mask = largest_parts(_grab_cut(rgb) if opaque.all() else opaque)
     box = bounding_box(mask)
@@ -202,6 +259,33 @@ def to_image(photo: Photo) -> Prepared:
     # A white garment must not become background.
     garment = np.where(mask[box], np.maximum(255 - grey, 1), 0).astype(np.uint8)
     return Prepared(rgb, mask, garment, fitted(garment, mask[box]))
+
+
+def _already_drawn(photo: Photo) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Return a picture bright on black, and its image, where it is nearly one of the data set's.
+
+    It is opaque and grey, but for what lossy compression or a stray pixel does. Larger than 28x28,
+    it also is a square with an empty border; on a black ground it need not be one, as no photo of
+    a garment on paper or on the floor has that.
+    """
+    rgb, opaque = photo
+    some = rgb[:: 1 + len(rgb) // 300, :: 1 + rgb.shape[1] // 300]  # as good, of a large photo
+    if min(opaque.shape) < 2 or opaque.mean() < 0.98 or np.ptp(some, axis=-1).mean() > 4:
+        return None
+    (grey,), (negated,) = on_black(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)[None])
+    if grey.shape == IMAGE_SHAPE:
+        return grey, grey
+    if min(grey.shape) < IMAGE_SHAPE[0] or (border(grey[None]) < 32).mean() < 0.4:
+        return None
+    garment = grey >= 32
+    if not garment.any():
+        return None
+    box = bounding_box(garment)
+    square = grey.shape[0] == grey.shape[1]
+    if square and max(grey[box].shape) >= 0.85 * len(grey):  # 28 of 32 pixels
+        image = cv2.resize(grey, IMAGE_SHAPE, interpolation=cv2.INTER_AREA)
+        return grey, np.asarray(image, np.uint8)
+    return None if negated else (grey, fitted(grey[box], garment[box]))
 
 
 def largest_parts(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -74,6 +74,7 @@ def gallery(
     probabilities: ArrayLike,
     *,
     columns: int = 6,
+    names: Sequence[str] = CLASS_NAMES,
     title: str | None = None,
 ) -> Figure:
     """Draw images, each with its predicted class, the probability of that and the true class.
@@ -88,6 +89,8 @@ def gallery(
         Of each class, from 0 to 1.
     columns : int
         Images in a row.
+    names : sequence of str
+        Of the ten classes.
     title : str, optional
         Title of the whole figure.
 
@@ -116,8 +119,7 @@ def gallery(
             f"{len(truth)} labels and {len(probability)} rows of probabilities."
         )
     captions = [
-        f"{CLASS_NAMES[answer]} {chance:.0%}\n"
-        + ("✓" if answer == label else f"✗ label: {CLASS_NAMES[label]}")
+        f"{names[answer]} {chance:.0%}\n" + ("✓" if answer == label else f"✗ label: {names[label]}")
         for answer, chance, label in zip(
             probability.argmax(axis=1), probability.max(axis=1), truth, strict=True
         )
@@ -318,6 +320,7 @@ def confusion_gallery(
     probabilities: ArrayLike,
     *,
     title: str,
+    names: Sequence[str] = CLASS_NAMES,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw a confusion matrix of images: in each cell the most confident one, and how many.
@@ -332,6 +335,8 @@ def confusion_gallery(
         Of each class, from 0 to 1.
     title : str
         What was measured.
+    names : sequence of str
+        Of the ten classes.
     ax : Axes, optional
         Where to draw.
 
@@ -368,8 +373,8 @@ def confusion_gallery(
     ax.set_yticks(np.arange(1, N_CLASSES) * height - 0.5, minor=True)
     ax.grid(which="minor", color="0.8", lw=0.6)
     ax.tick_params(which="both", length=0)
-    ax.set_xticks((np.arange(N_CLASSES) + 0.5) * width, CLASS_NAMES, rotation=30, fontsize=8)
-    ax.set_yticks((np.arange(N_CLASSES) + 0.5) * height, CLASS_NAMES, fontsize=8)
+    ax.set_xticks((np.arange(N_CLASSES) + 0.5) * width, names, rotation=30, fontsize=8)
+    ax.set_yticks((np.arange(N_CLASSES) + 0.5) * height, names, fontsize=8)
     ax.set(title=title, xlabel="predicted class", ylabel="true class")
     return ax
 

@@ -51,7 +51,8 @@ def select(numbers: Sequence[str] = ()) -> list[Path]:
     Parameters
     ----------
     numbers : sequence of str
-        Such as ``["1", "03", "A"]``; appendices have letters.
+        Such as ``["1", "03", "A"]``; appendices have letters. A name, such as ``03_training``,
+        stands for its number.
 
     Raises
     ------
@@ -61,11 +62,28 @@ def select(numbers: Sequence[str] = ()) -> list[Path]:
     by_number = {path.stem.partition("_")[0]: path for path in series()}
     wanted = set()
     for number in numbers:
-        wanted.add(number.zfill(2) if number.isdigit() else number.upper())
+        start = number.partition("_")[0]
+        wanted.add(start.zfill(2) if start.isdigit() else start.upper())
         if not wanted <= set(by_number):
             raise unknown("notebook number", number, by_number)
     wanted = wanted or set(by_number)
     return [path for number, path in by_number.items() if number in wanted]
+
+
+def datasets(chosen: Sequence[Path], given: Mapping[str, str]) -> set[str]:
+    """Return the data sets that notebooks work on.
+
+    Parameters
+    ----------
+    chosen : sequence of Path
+        The notebooks.
+    given : mapping of str to str
+        Parameters by name; without ``dataset``, each notebook's own counts.
+    """
+    if "dataset" in given:
+        return {given["dataset"]}
+    defaults = (papermill.inspect_notebook(str(path)).get("dataset") for path in chosen)
+    return {ast.literal_eval(default["default"]) for default in defaults if default}
 
 
 def run(
@@ -194,7 +212,9 @@ def _read_report(output: Path, name: str = REPORT) -> dict[str, dict[str, Any]]:
 
 def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, float]:
     """Execute one notebook; return what it took, in seconds and GiB."""
-    print(f"{path.stem:<20} ", end="", flush=True)
+    on_terminal = sys.stderr.isatty()  # there a bar has the name, and goes when it is full
+    if not on_terminal:
+        print(f"{path.stem:<20} ", end="", flush=True)
     unfinished = output / f"unfinished_{path.name}"
     shutil.rmtree(output / "figures" / path.stem, ignore_errors=True)  # some may be gone now
     start = time.perf_counter()
@@ -210,10 +230,10 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
                 parameters=dict(values),
                 kernel_name="python3",
                 cwd=str(paths.notebooks_dir()),
-                progress_bar=sys.stderr.isatty(),
+                progress_bar={"desc": path.stem, "leave": False, "disable": not on_terminal},
                 start_timeout=300,
-                # The kernel warns of its transport.
-                extra_arguments=["--log-level=ERROR"],
+                # The kernel warns of its transport, and tells in a traceback that it was stopped.
+                extra_arguments=["--log-level=CRITICAL"],
             )
         except papermill.PapermillExecutionError as error:
             raise _failure(path, unfinished, error) from error
@@ -231,6 +251,8 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
     unfinished.replace(output / path.name)
     page, _ = HTMLExporter().from_filename(str(output / path.name))
     (output / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    if on_terminal:
+        print(f"{path.stem:<20} ", end="")
     return {"seconds": seconds, "peak_gib": peak[0]}
 
 

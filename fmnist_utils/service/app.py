@@ -9,6 +9,7 @@ import gc
 import logging
 import math
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -97,7 +98,21 @@ def run(host: str, port: int, limits: Limits) -> None:
         0 for any that is free.
     limits : Limits
         What a request may ask for.
+
+    Raises
+    ------
+    BadInputError
+        If the address is another's, or none of this machine's.
     """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # the address, again
+        raise BadInputError(
+            f"Cannot listen at {host}, port {port} ({reason}): choose another --port, 0 for one "
+            "that is free, or another --host."
+        ) from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     predictor = Predictor()
     app = create_app(predictor, limits=limits, make_catalogue=partial(catalogue, predictor))

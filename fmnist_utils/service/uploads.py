@@ -11,6 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from fmnist_utils.arrays import on_black
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.service.limits import Limits
@@ -63,14 +64,15 @@ async def files(request: Request, limits: Limits) -> list[Upload]:
         If the form holds no file.
     """
     kind = media_type(request)
+    pixels_too = ("application/json",) if request.url.path.endswith("/predict") else ()
+    types = (*PHOTO_TYPES, "multipart/form-data", *pixels_too)
     if kind == "multipart/form-data":
         return await _form(request, limits.files)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [Upload("", await request.body())]
     raise HTTPException(
         415,
-        f"Cannot read {kind or 'a body without a content type'}: send {', '.join(PHOTO_TYPES)} or "
-        "multipart/form-data; to /v1/predict also application/json.",
+        f"Cannot read {kind or 'a body without a content type'}: send {', '.join(types)}.",
     )
 
 
@@ -98,7 +100,7 @@ async def one_file(request: Request, limits: Limits) -> Upload:
 
 
 async def pixels(request: Request, limits: Limits) -> NDArray[np.uint8]:
-    """Return the images that a JSON body holds, of shape (n, 28, 28), as `PixelImages` has them.
+    """Return the images that a JSON body holds, of shape (n, 28, 28), bright on black.
 
     Parameters
     ----------
@@ -119,21 +121,39 @@ async def pixels(request: Request, limits: Limits) -> NDArray[np.uint8]:
     if len(body) > largest:
         raise HTTPException(413, f"Arrays of pixels may take {largest:,} bytes, not more.")
     try:
-        images = PixelImages.model_validate(from_json(body, allow_inf_nan=False)).images
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        received = "nothing" if first["type"] == "missing" else in_words(first["input"])
-        received += f" at {'.'.join(map(str, first['loc']))}"
+        sent = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise HTTPException(400, f"The body is no JSON: {error}.") from error
+    try:
+        images = PixelImages.model_validate(sent).images
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        received = _other_shape(sent) or (
+            f"{in_words(first['input'])} at {'.'.join(map(str, first['loc']))}"
+        )
     else:
         if len(images) <= limits.files:
-            return np.array(images, np.uint8)
+            return on_black(np.array(images, np.uint8))[0]
         received = f"{len(images)} images"
     raise BadInputError(
         f'Need {{"images": …}} with 1 to {limits.files} images of 28 rows of 28 whole numbers '
-        f"from 0 to 255; received {received}."
+        f"from 0 to 255; received {received}. A photo is sent as a file in a form, or as the body."
     )
+
+
+def _other_shape(sent: object) -> str:
+    """Return what JSON holds in place of images of 28x28; nothing if only its numbers are wrong."""
+    if isinstance(sent, dict):
+        if "images" not in sent:
+            return f"the keys {', '.join(map(in_words, sent))}" if sent else "an empty object"
+        sent = sent["images"]
+    if not isinstance(sent, list):
+        return in_words(sent)
+    shape: list[int] = []
+    while isinstance(sent, list) and len(shape) < 5:
+        shape.append(len(sent))
+        sent = sent[0] if sent else None
+    return "" if tuple(shape[-2:]) == IMAGE_SHAPE and len(shape) < 4 else f"shape {tuple(shape)}"
 
 
 async def _form(request: Request, limit: int) -> list[Upload]:

@@ -1,16 +1,20 @@
 import gzip
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.shell_completion import ShellComplete
 from PIL import Image
 
-from fmnist_utils import data, results
+from fmnist_utils import data, recipes, results
 from fmnist_utils.cli import main
 from fmnist_utils.data import published
+from fmnist_utils.recipes import Recipe
+from fmnist_utils.series import runner
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +47,14 @@ def fmnist(*arguments: str) -> int:
     [
         (["run", "--profile", "fast"], "Unknown profile 'fast': choose one of smoke, quick, full."),
         (["run", "77"], "Unknown notebook number '77': choose one of 00"),
+        (["run", "-p", "profile", "smoke"], "has an option of its own: --profile smoke"),
+        (["run", "-p", "seed", "3"], "has an option of its own: --seed 3"),
+        (["evaluate", "NO.CSV"], "NO.CSV holds predictions: name a folder, --report DIR"),
+        (["explain", "no.png"], "no.png cannot be read: No such file or directory"),
+        (
+            ["export", "dense", "--format", "onnx", "--output", "a.TFLITE"],
+            "--format onnx and --output a.TFLITE do not go together: leave one of them out",
+        ),
         (["run", "--publish", "--profile", "smoke"], "Only a run with profile quick or full"),
         (["train", "resnet"], "Unknown recipe 'resnet': choose one of dense, cnn"),
         (
@@ -66,6 +78,31 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert "Traceback" not in error
     assert len(error.strip().splitlines()) == 1
     assert not (folders / "runs").exists()
+
+
+@pytest.mark.parametrize("seed", ["-5", "4294967296", "1.5"])
+def test_a_seed_that_no_recipe_takes(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fmnist("run", "0", "--seed", seed) == 2
+    assert f"Invalid value for '--seed': {seed}" in capsys.readouterr().err.replace(
+        "'" + seed, seed
+    )
+
+
+def test_the_environments_profile_counts_unless_one_is_given(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FMNIST_PROFILE", "slow")
+    assert fmnist("run", "0") == 2
+    assert "Unknown profile 'slow'" in capsys.readouterr().err
+    assert fmnist("run", "0", "--profile", "fast") == 2
+    assert "Unknown profile 'fast'" in capsys.readouterr().err
+
+
+def test_a_lesson_is_asked_for_its_own_data_set(no_data: None) -> None:
+    (quickstart, data_lesson) = runner.select(["00_quickstart", "1"])
+    assert runner.datasets([quickstart], {}) == {"sketches"}
+    assert runner.datasets([quickstart, data_lesson], {}) == {"sketches", "fashion_mnist"}
+    assert runner.datasets([data_lesson], {"dataset": "mnist"}) == {"mnist"}
 
 
 def test_output_that_cannot_be_written(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,7 +129,7 @@ def test_data_describes_and_refuses_files(
 ) -> None:
     header = ",".join(["label", *(f"pixel{i}" for i in range(1, 785))])
     good = ",".join(["3"] + ["7"] * 784)
-    csv = folders / "some.csv"
+    csv = folders / "some.CSV"
     csv.write_text(f"{header}\n{good}\n")
     assert fmnist("data", str(csv)) == 0
     assert "1 images" in capsys.readouterr().out
@@ -116,6 +153,13 @@ def test_data_describes_and_refuses_files(
     whole = gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4]))
     idx.write_bytes(whole)
     assert fmnist("data", str(idx)) == 0
+    idx.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28]))  # no image
+    assert fmnist("data", str(idx)) == 0
+    assert "shape (0, 28, 28)" in capsys.readouterr().out
+    white = np.full((2, 28, 28), 255, np.uint8)
+    idx.write_bytes(bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28]) + white.tobytes())
+    assert fmnist("data", str(idx)) == 0
+    assert "2 of 2 images are dark on white" in capsys.readouterr().err
     idx.write_bytes(whole[:-9])
     assert fmnist("data", str(idx)) == 2
     assert "images.gz" in capsys.readouterr().err
@@ -167,8 +211,8 @@ def test_explain_draws_beside_the_image(folders: Path, capsys: pytest.CaptureFix
     tiny = '{"filters": [[4]]}'
     asked = ["explain", str(image), "--recipe", "cnn", *SMALL, "--set", f"options={tiny}"]
     assert fmnist(*asked, "--class", "Bag") == 0
-    assert capsys.readouterr().out.endswith(f"{folders / 'bag.grad_cam.png'}\n")
-    assert (folders / "bag.grad_cam.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.endswith(f"{folders / 'bag.png.grad_cam.png'}\n")
+    assert (folders / "bag.png.grad_cam.png").read_bytes().startswith(b"\x89PNG")
     drawing = str(folders / "why.svg")
     assert fmnist(*asked, "--method", "occlusion", "--output", drawing) == 0
     for arguments, message in (
@@ -179,7 +223,7 @@ def test_explain_draws_beside_the_image(folders: Path, capsys: pytest.CaptureFix
         assert fmnist(*asked, *arguments) == 2
         assert message in capsys.readouterr().err
     assert fmnist("explain", drawing) == 2
-    assert "is not a readable PNG" in capsys.readouterr().err
+    assert "is no image of a known format" in capsys.readouterr().err
 
 
 def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
@@ -295,3 +339,45 @@ def test_import_time() -> None:
         return int(last.split("|")[1]) / 1e6
 
     assert min(seconds() for _ in range(3)) < 0.3
+
+
+def test_help_names_recipes_fields_and_values_and_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert fmnist("--help") == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+    assert tuple(recipes.RECIPES) == main.RECIPES
+    for command in ("train", "evaluate", "export", "explain", "package"):
+        assert fmnist(command, "--help") == 0
+        words = set(capsys.readouterr().out.replace(",", " ").replace(".", " ").split())
+        fields = {field.alias or name for name, field in Recipe.model_fields.items()}
+        assert {*recipes.RECIPES, *fields} <= words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begun", "completed"),
+    [
+        (["run", "--profile"], "s", ["smoke"]),
+        (["results", "--split"], "", ["test", "validation"]),
+        (["train"], "cnn", ["cnn", "cnn_deep"]),
+        (["explain", "a.png", "--class"], "Sn", ["Sneaker"]),
+        (["export", "cnn", "--format"], "", ["onnx", "litert"]),
+    ],
+)
+def test_values_are_completed(arguments: list[str], begun: str, completed: list[str]) -> None:
+    completion = ShellComplete(main.commands, {}, "fmnist", "_FMNIST_COMPLETE")
+    assert [item.value for item in completion.get_completions(arguments, begun)] == completed
+
+
+def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert fmnist("serve", "--port", port) == 2
+    assert capsys.readouterr().err == (
+        f"fmnist: Cannot listen at 127.0.0.1, port {port} (Address already in use): choose another "
+        "--port, 0 for one that is free, or another --host.\n"
+    )
+    assert fmnist("serve", "--host", "203.0.113.1") == 2
+    assert "Cannot listen at 203.0.113.1, port 8000" in capsys.readouterr().err

@@ -70,8 +70,8 @@ def test_a_damaged_file_is_reported_and_the_rest_is_done(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.jpg"], "There is no file or folder nowhere.jpg."),
-        (["{folder}/empty"], "holds no image: need files that end in .jpg"),
+        (["nowhere.jpg"], "There is no file or folder nowhere.jpg: check the path."),
+        (["{folder}/empty"], "holds no photo: need files that end in ."),
         (["{folder}", "--top", "11"], "between 1 and 10; received 11"),
         (["{folder}", "--csv", "--json"], "Choose one of --json and --csv."),
     ],
@@ -84,7 +84,7 @@ def test_bad_input_is_one_sentence(folder, capsys, arguments, message):
 
 def test_an_explanation_is_drawn_beside_the_photo(folder):
     assert fmnist("predict", folder / "b.png", "--explain") == 0
-    with Image.open(folder / "b.explained.png") as drawn:
+    with Image.open(folder / "b.png.explained.png") as drawn:
         assert drawn.width > 500
 
 
@@ -92,8 +92,32 @@ def test_found_files_are_sorted_and_explanations_are_not_found_again(folder):
     with pytest.raises(BadInputError):
         prepare.find([folder / "nothing"])
     fmnist("predict", folder / "b.png", "--explain")
-    names = [path.name for path in prepare.find([folder])]
-    assert names == ["a.PNG", "b.png", "c.png"]
+    (folder / "._a.jpg").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    (folder / "a.PNG.grad_cam.png").touch()
+    photos, others = prepare.find([folder])
+    assert [path.name for path in photos] == ["a.PNG", "b.png", "c.png"]
+    assert not others
+
+
+def test_photos_by_every_ending_are_read_and_others_counted(folder, capsys):
+    with Image.open(folder / "b.png") as image:
+        photo = image.convert("RGB")
+    kinds = {"jfif": "JPEG", "JPE": "JPEG", "bmp": "BMP", "tif": "TIFF", "Jpg": "JPEG"}
+    for ending, kind in kinds.items():
+        photo.save(folder / f"more.{ending}", kind)
+    for name in ("d.svg", "e.psd", "notes.txt"):
+        (folder / name).touch()
+    assert fmnist("predict", folder) == 3
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3 + len(kinds)
+    assert "2 images left out (d.svg, e.psd): need JPEG, PNG" in captured.err
+
+
+def test_photos_of_one_name_have_a_drawing_each(folder):
+    with Image.open(folder / "b.png") as image:
+        image.convert("RGB").save(folder / "b.jpg")
+    assert fmnist("predict", folder / "b.png", folder / "b.jpg", "--explain") == 0
+    assert len(list(folder.glob("b.*.explained.png"))) == 2
 
 
 def test_the_same_photo_gives_the_same_answer_whatever_its_size(folder):

@@ -101,6 +101,36 @@ def test_found_in_the_chosen_folder_gzipped_or_not(publish, files, tmp_path):
     assert status[2].path == tmp_path / "keras/datasets/fashion-mnist" / f"{NAMES[2]}.gz"
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "chosen",
+        "chosen/fashion_mnist",
+        "chosen/FashionMNIST/raw",
+        "keras/datasets",
+        "keras",
+        "keras/fashion-mnist",  # KERAS_HOME set to its own datasets/
+    ],
+)
+@pytest.mark.parametrize("kaggle", [False, True])
+def test_the_four_files_are_found_where_people_keep_them(publish, files, tmp_path, folder, kaggle):
+    kept = {name: gzip.decompress(content) for name, content in files.items()}
+    if kaggle:
+        kept = {name.replace("-idx", ".idx"): content for name, content in kept.items()}
+    put(tmp_path / folder, kept, suffix="")
+    assert len(data.load_published()[0].images) == 40
+    assert {status.state for status in data.status("fashion_mnist")} == {"verified"}
+
+
+@pytest.mark.parametrize("unpacked", [gzip.decompress, lambda raw: raw])
+def test_what_is_kept_as_gz_is_gzip(publish, serve, files, tmp_path, unpacked):
+    publish(serve({name: unpacked(content) for name, content in files.items()}))
+    data.load_published()
+    for name in NAMES:
+        kept = (tmp_path / "chosen" / "fashion-mnist" / f"{name}.gz").read_bytes()
+        assert gzip.decompress(kept) == gzip.decompress(files[name])
+
+
 def test_downloads_what_is_missing_into_the_chosen_folder(publish, serve, files, tmp_path, capsys):
     publish(mirror := serve(files))
     train, _ = data.load_published("fashion_mnist")

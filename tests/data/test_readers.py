@@ -1,9 +1,11 @@
 """Other people's files: round trips, and every kind of damage named."""
 
 import gzip
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from fmnist_utils import data
+from fmnist_utils.arrays import border
 from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.errors import BadInputError
 
@@ -89,21 +92,24 @@ def test_csv_round_trip(tmp_path, table, newline, quoted):
         cells = [[f'"{cell}"' for cell in row] for row in cells]
     text = newline.join([HEADER, *(",".join(row) for row in cells), ""])
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
-    read = data.read_csv(tmp_path / "a.csv")
-    np.testing.assert_array_equal(read.images.reshape(-1, 784), table[:, 1:])
+    bright = np.array([image.mean() > 127 for image in border(table[:, 1:].reshape(-1, 28, 28))])
+    with pytest.warns(UserWarning, match="dark on white") if bright.any() else nullcontext():
+        read = data.read_csv(tmp_path / "a.csv")
+    pixels = np.where(bright[:, None], 255 - table[:, 1:], table[:, 1:])
+    np.testing.assert_array_equal(read.images.reshape(-1, 784), pixels)
     np.testing.assert_array_equal(read.labels, table[:, 0])
     assert (read.images.dtype, read.labels.dtype) == (np.uint8, np.int64)
 
 
 BAD_ROWS = {
-    "missing": (changed(5, ""), "row 3, column pixel5 is missing instead of 0 to 255"),
+    "missing": (changed(5, ""), "column pixel5 is missing instead of a whole number, 0 to 255"),
     "text": (changed(5, "dark"), "row 3, column pixel5 is 'dark' instead of"),
     "fraction": (changed(784, "0.5"), "row 3, column pixel784 is '0.5' instead of"),
     "negative": (changed(1, "-1"), "row 3, column pixel1 is '-1' instead of"),
     "bright": (changed(1, "256"), "row 3, column pixel1 is '256' instead of"),
     "label": (
         changed(0, "10"),
-        "row 3, column label is '10' instead of 0 to 9",
+        "row 3, column label is '10' instead of a whole number, 0 to 9",
     ),
     "short": (ROW[:-1], "row 3 has 784 cells instead of 785"),
     "long": ([*ROW, "0"], "row 3 has 786 cells instead of 785"),
@@ -127,6 +133,81 @@ def test_many_bad_rows_are_counted(tmp_path):
         data.read_csv(path)
 
 
+def columns(kind: str) -> list[str]:
+    pixels = range(784)
+    names = {
+        "1x1": [f"{1 + i // 28}x{1 + i % 28}" for i in pixels],
+        "pixel0": [f"pixel{i}" for i in pixels],
+    }
+    return ["label", *names.get(kind, HEADER.split(",")[1:])]
+
+
+@pytest.mark.parametrize("kind", ["floats", "1x1", "pixel0", "gzip", "txt.gz, floats, pixel0"])
+def test_other_spellings_of_the_same_csv(kind, tmp_path):
+    images, labels = data.sketches(12, seed=0)
+    table = pd.DataFrame(np.column_stack([labels, images.reshape(12, -1)]))
+    header = next((columns(name) for name in ("1x1", "pixel0") if name in kind), columns(""))
+    path = tmp_path / ("a.txt.gz" if "gz" in kind else "a.csv")
+    written = table.astype(float if "floats" in kind else int)
+    written.to_csv(path, header=header, index=False)
+    assert data.file_kind(path) == "csv"
+    read = data.read_csv(path)
+    np.testing.assert_array_equal(read.images, images)
+    np.testing.assert_array_equal(read.labels, labels)
+
+
+def test_pixels_from_0_to_1_are_told_the_factor(tmp_path):
+    scaled = np.column_stack([[3, 4], np.linspace(0, 1, 2 * 784).reshape(2, -1)])
+    pd.DataFrame(scaled).to_csv(tmp_path / "a.csv", header=columns(""), index=False)
+    with pytest.raises(BadInputError, match=r"2 of 2 images .*multiplied by 255") as found:
+        data.read_csv(tmp_path / "a.csv")
+    assert "on_bad" not in str(found.value)  # nothing would be left
+
+
+OTHERS = {
+    "a.npz": (b"PK\x03\x04" + bytes(99), "is a zip, as NumPy's .npz is"),
+    "a.npy": (b"\x93NUMPY" + bytes(99), "is an array of NumPy's"),
+    "a.png": (b"\x89PNG" + bytes(99), "is a PNG"),
+    "a.parquet": (b"PAR1" + bytes(99) + b"PAR1", "is a Parquet file"),
+    "a.txt": (b"no table", "is neither an IDX nor a CSV file"),
+    "a.csv.gz": (gzip.compress(b"\x89PNG" + bytes(99)), "is a PNG"),
+    "cut.gz": (gzip.compress(bytes(range(256)) * 9)[:40], "damaged gzip"),
+    "empty": (b"", "is neither"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_kind_of_file_is_named(name, tmp_path):
+    content, message = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadInputError, match=message):
+        data.file_kind(tmp_path / name)
+
+
+def test_gzip_in_several_members(idx, tmp_path):
+    content = idx(np.arange(60, dtype=np.uint8))
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content[:9]) + gzip.compress(content[9:]))
+    assert data.read_idx(tmp_path / "a.gz").tolist() == list(range(60))
+    assert data.file_kind(tmp_path / "a.gz") == "idx"
+
+
+@pytest.mark.parametrize("kind", ["csv", "folder"])
+def test_images_dark_on_white_are_negated_and_counted(kind, tmp_path):
+    images, labels = data.sketches(6, seed=0)
+    stored = np.where(np.arange(6)[:, None, None] < 4, 255 - images, images)
+    if kind == "csv":
+        rows = np.column_stack([labels, stored.reshape(6, -1)])
+        pd.DataFrame(rows).to_csv(tmp_path / "a.csv", header=columns(""), index=False)
+    else:
+        for i, (image, label) in enumerate(zip(stored, labels, strict=True)):
+            (tmp_path / str(label)).mkdir(exist_ok=True)
+            Image.fromarray(image).save(tmp_path / str(label) / f"{i}.png")
+    with pytest.warns(UserWarning, match="4 of 6 images are dark on white, and were negated"):
+        read = data.read_csv(tmp_path / "a.csv") if kind == "csv" else data.read_folder(tmp_path)
+    order = np.argsort(labels, kind="stable") if kind == "folder" else slice(None)
+    np.testing.assert_array_equal(read.images, images[order])
+
+
 def test_csv_without_a_good_row(tmp_path):
     with pytest.raises(BadInputError, match="holds no image: check the path"):
         data.read_csv(write_csv(tmp_path / "a.csv"))
@@ -135,7 +216,7 @@ def test_csv_without_a_good_row(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [",".join(ROW).encode(), b"", gzip.compress(HEADER.encode()), b"pixel0,label"]
+    "content", [",".join(ROW).encode(), b"", gzip.compress(b"x"), b"pixel0,label"]
 )
 def test_csv_without_the_header(content, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)

@@ -132,6 +132,63 @@ def test_any_photo_gives_an_image(height: int, width: int, value: int, seed: int
     assert prepared.image.any() or (height, width) == (28, 28)
 
 
+# Sketches that fill their image, as the data set's garments do.
+LARGE = [x for x in data.sketches(300, seed=0).images if max(np.ptp(np.argwhere(x), axis=0)) >= 25]
+# Ways by which an image of the data set comes as a file; and how far its pixels may move.
+DRAWN = {
+    "as it is": (lambda image: _encoded(Image.fromarray(image), "PNG"), 0),
+    "one pixel coloured": (lambda image: _encoded(_touched(image), "PNG"), 255),
+    "one pixel transparent": (lambda image: _encoded(_touched(image, alpha=True), "PNG"), 0),
+    "JPEG": (lambda image: _encoded(Image.fromarray(image).convert("RGB"), "JPEG"), 60),
+    "WebP": (lambda image: _encoded(Image.fromarray(image), "WEBP", quality=90), 60),
+    "doubled": (lambda image: _encoded(_enlarged(image, 56, 0), "PNG"), 0),
+    "ten times": (lambda image: _encoded(_enlarged(image, 280, 0), "BMP"), 0),
+    "smoothly to 64": (lambda image: _encoded(_enlarged(image, 64, 3), "PNG"), 120),
+}
+
+
+def _touched(image: NDArray[np.uint8], *, alpha: bool = False) -> Image.Image:
+    rgba = np.dstack([image] * 3 + [np.full_like(image, 255)])
+    rgba[0, 0] = [*rgba[0, 0, :3], 0] if alpha else [90, 100, 110, 255]
+    return Image.fromarray(rgba)
+
+
+def _enlarged(image: NDArray[np.uint8], side: int, filter_: int) -> Image.Image:
+    return Image.fromarray(image).resize((side, side), Image.Resampling(filter_))
+
+
+@pytest.mark.parametrize("way", DRAWN)
+@pytest.mark.parametrize("polarity", ["bright on black", "dark on white"])
+@given(image=st.sampled_from(LARGE))
+def test_an_image_of_the_data_set_is_known_in_any_wrapping(
+    way: str, polarity: str, image: NDArray[np.uint8]
+) -> None:
+    encode, most = DRAWN[way]
+    stored = 255 - image if polarity == "dark on white" else image
+    prepared = prepare.to_image(prepare.read(encode(stored)))
+    moved = np.abs(prepared.image.astype(int) - image)
+    assert moved.max() <= most
+    assert moved.mean() < 8
+    assert prepared.mask.shape == prepared.photo.shape[:2]
+
+
+def test_a_bright_garment_on_a_black_ground_is_not_negated() -> None:
+    scene = np.zeros((300, 200), np.uint8)
+    scene[60:240, 60:140] = 230
+    image = prepare.to_image(prepare.read(_encoded(Image.fromarray(scene), "PNG"))).image
+    assert image.max() > 200
+    padded = np.pad(data.sketches(1, seed=0).images[0], 2)
+    found = prepare.to_image(prepare.read(_encoded(Image.fromarray(padded), "PNG"))).image
+    assert found.max() > 100
+
+
+def test_a_photo_on_a_white_wall_goes_its_own_way() -> None:
+    grey = np.repeat(_scene(background=250)[..., :1], 3, axis=-1)
+    cut = prepare.to_image(prepare.Photo(grey, np.ones(grey.shape[:2], bool)))
+    assert cut.image[0].any()
+    assert cut.image[-1].any()  # cropped to the garment, which it fills
+
+
 def test_specks_go_and_an_empty_mask_is_the_whole() -> None:
     mask = np.zeros((100, 100), bool)
     mask[20:60, 20:60] = mask[80:85, 80:85] = True
@@ -157,9 +214,9 @@ def test_whatever_is_uploaded_is_read_or_refused(cut: int, place: int, value: in
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no image of a known format"),
+        (b"", "is empty: save it anew"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "need one of JPEG, PNG, WEBP, GIF"),
-        (_encoded(Image.new("RGB", (9, 9)), "TIFF"), "is no image of a known format"),
+        (_encoded(Image.new("RGB", (9, 9)), "PPM"), "is no image of a known format"),
         (SMALL_JPEG[:2_000], r"is damaged \(.*\): save it anew"),
         (_encoded(Image.new("1", (20_001, 1)), "PNG"), "has 20,001 x 1 pixels: at most"),
         (_encoded(Image.new("1", (8_000, 8_000)), "PNG"), "8,000 x 8,000 pixels: at most 50,000,0"),

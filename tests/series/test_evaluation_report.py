@@ -36,17 +36,17 @@ def test_a_report_holds_tables_figures_and_a_page(tmp_path: Path) -> None:
 def test_the_galleries_show_the_surest_mistakes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = {}
 
-    def gallery(images, labels, probabilities, *, title):  # type: ignore[no-untyped-def]
+    def gallery(images, labels, probabilities, *, names, title):  # type: ignore[no-untyped-def]
         drawn[title] = probabilities
 
     monkeypatch.setattr(plots, "gallery", gallery)
-    evaluation_report._galleries(TEST, PROBABILITIES)
+    evaluation_report._galleries(TEST, PROBABILITIES, CLASS_NAMES)
     mistakes = drawn["The most confident mistakes"]
     assert (np.diff(mistakes.max(axis=1)) <= 0).all()
     assert len(mistakes) == (PROBABILITIES.argmax(1) != TEST.labels).sum()
     assert (np.diff(drawn["The least confident right answers"].max(axis=1)) >= 0).all()
     drawn.clear()
-    evaluation_report._galleries(TEST, RIGHT)
+    evaluation_report._galleries(TEST, RIGHT, CLASS_NAMES)
     assert list(drawn) == ["The least confident right answers"]
 
 
@@ -87,6 +87,19 @@ def test_predictions_from_elsewhere(tmp_path: Path) -> None:
     np.testing.assert_array_equal(evaluation_report.read_predictions(path, 40), RIGHT)
 
 
+@pytest.mark.parametrize("name", ["id", "ImageId", "index", ""])
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_id_column_sorts(tmp_path: Path, name: str, first: int) -> None:
+    path = tmp_path / "predictions.csv"
+    order = np.random.default_rng(0).permutation(40)
+    table = pd.DataFrame({name: order + first, "label": TEST.labels[order]})
+    table.to_csv(path, index=False)
+    np.testing.assert_array_equal(evaluation_report.read_predictions(path, 40), RIGHT)
+    table.assign(**{name: 3}).to_csv(path, index=False)
+    with pytest.raises(BadInputError, match="need each number from 0 to 39, or from 1 to 40, once"):
+        evaluation_report.read_predictions(path, 40)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -101,7 +114,7 @@ def test_predictions_from_elsewhere(tmp_path: Path) -> None:
         ),
         (
             ",".join(CLASS_NAMES) + "\n0,0,1,0,0,0,0,0,0,0\n0,0,,0,0,0,0,0,0,0\n",
-            "line 3, column Pullover: received .*nan.*, need a probability",
+            "line 3, column Pullover: received nothing, need a probability",
         ),
         ("", "cannot be read as CSV"),
     ],

@@ -253,14 +253,18 @@ def test_parameters_out_of_range_are_named(client, path, named):
 @pytest.mark.parametrize(
     ("sent", "received"),
     [
-        ([[0] * 28] * 27, "a list of 27 at images.0"),
+        ([[0] * 28] * 27, "shape (27, 28)"),
+        (np.zeros((1, 28, 28, 1), int).tolist(), "shape (1, 28, 28, 1)"),
+        ([0] * 784, "shape (784,)"),
+        ([[[0.0] * 28] * 28], "0.0 at images.0.0.0"),
+        ({}, "an empty object"),
         ([[[0] * 28] * 28, [[0] * 28] * 27 + [[0] * 27]], "a list of 27 at images.1.27"),
         ({"images": [[0] * 28] * 27 + [[0] * 27 + [256]]}, "256 at images.0.27.27"),
         ([[True] * 28] * 28, "true at images.0.0.0"),
         ([["0"] * 28] * 28, '"0" at images.0.0.0'),
-        ({"image": []}, "nothing at images"),
-        ({"images": []}, "a list of 0 at images"),
-        ({"images": {}}, "an object at images"),
+        ({"image": []}, 'the keys "image"'),
+        ({"images": []}, "shape (0,)"),
+        ({"images": {}}, "an object"),
         ([[[0] * 28] * 28] * 5, "5 images"),
     ],
 )
@@ -269,8 +273,25 @@ def test_arrays_of_another_shape_are_told_what_is_needed_and_received(client, se
     assert answer.status_code == 422
     assert answer.json()["detail"] == (
         'Need {"images": …} with 1 to 4 images of 28 rows of 28 whole numbers from 0 to 255; '
-        f"received {received}."
+        f"received {received}. A photo is sent as a file in a form, or as the body."
     )
+
+
+def test_pixels_dark_on_white_are_answered_as_bright_on_black(client):
+    image = data.sketches(1, seed=0).images[0]
+    answers = [
+        client.post("/v1/predict", json={"images": pixels.tolist()}).json()
+        for pixels in (image, 255 - image)
+    ]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/explain"])
+def test_a_type_that_is_not_read_is_told_what_the_endpoint_reads(client, path):
+    answer = client.post(path, content=b"a,b", headers={"content-type": "Text/CSV"})
+    assert answer.status_code == 415
+    assert answer.json()["detail"].startswith("Cannot read text/csv: send image/jpeg, ")
+    assert ("application/json" in answer.json()["detail"]) == (path == "/v1/predict")
 
 
 def test_a_large_wrong_array_costs_its_first_wrong_number():
