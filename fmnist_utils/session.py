@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fmnist_utils import paths, plots, profiles, recipes, results
+from fmnist_utils.classes import class_names
 from fmnist_utils.errors import unknown
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.tensorflow_quiet import import_tensorflow
@@ -107,6 +108,11 @@ class Session:
     def seeds(self) -> range:
         """Seeds of a study: five in a full run, otherwise one."""
         return range(self.seed, self.seed + (5 if self.full else 1))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the data set's classes, in the order of its labels."""
+        return class_names(self.dataset)
 
     def choose(self, *, smoke: Any, quick: Any, full: Any) -> Any:
         """Return the value for the session's profile.

@@ -1,15 +1,20 @@
 """The committed notebooks, figures and README: whole, executed, and in step with each other."""
 
 import ast
+import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbconvert import HTMLExporter
 
 from fmnist_utils.series import publish_notebooks
@@ -85,6 +90,29 @@ def test_parameters_are_literals(path: Path) -> None:
 def test_install_cell_is_skipped_by_papermill_and_nbval(path: Path) -> None:
     (cell,) = _cells(path, "install")
     assert {"skip-execution", "nbval-skip"} <= set(cell.metadata["tags"])
+
+
+def test_install_cell_keeps_what_is_there_or_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cell,) = _cells(NOTEBOOKS[0], "install")
+    code = TransformerManager().transform_cell(cell.source)
+    asked: list[str] = []
+    shell = SimpleNamespace(run_line_magic=lambda _, line: asked.append(line))
+    names: dict[str, Any] = {"get_ipython": lambda: shell}
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # nothing is installed
+    with pytest.raises(ModuleNotFoundError, match="needs its repository: open it in a copy of it"):
+        exec(code, names)
+    assert not asked
+    (tmp_path / "pyproject.toml").touch()
+    exec(code, names)
+    (line,) = asked
+    assert line.startswith("install --quiet $here ")  # IPython puts in what `here` is
+    here = dict(pin.split("==") for pin in names["here"].split())
+    assert here == {name: importlib.metadata.version(name) for name in here}
+    assert {"tensorflow", "keras", "numpy"} <= set(here)
 
 
 @each_notebook

@@ -52,7 +52,7 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
     assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
     assert (
-        '%pip install --quiet "fmnist_utils[course] @ git+https://github.com/owner/name"'
+        'here "fmnist_utils[course] @ https://github.com/owner/name/archive/main.zip"'
         in second.cells[0].source
     )
     assert second.cells[3].outputs[0].data["text/plain"] == "4"
@@ -116,8 +116,8 @@ def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> No
         if path.suffix == ".ipynb"
     }
     assert installs == {
-        "01_first": '%pip install --quiet "..[course]"',
-        "15_export": '%pip install --quiet "..[course,export]"',
+        "01_first": '%pip install --quiet $here "..[course]"',
+        "15_export": '%pip install --quiet $here "..[course,export]"',
     }
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = metadata["project"]["optional-dependencies"]
