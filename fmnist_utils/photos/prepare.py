@@ -1,5 +1,6 @@
 """From a photo of a garment to a 28x28 image as Zalando made them, step by step."""
 
+import importlib
 import io
 import mimetypes
 import warnings
@@ -18,10 +19,8 @@ from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos import EXPLANATIONS, MAX_PIXELS
 
-with suppress(ImportError):  # iPhones' photos, for whoever has installed it
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
+with suppress(ImportError):  # iPhones' photos, for whoever has installed the extra heic
+    importlib.import_module("pillow_heif").register_heif_opener()
 Image.init()
 FORMATS = tuple(
     name for name in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF") if name in Image.OPEN
