@@ -41,7 +41,7 @@ notebooks: $(VENV)/installed
 		--numprocesses 2 --dist loadscope notebooks
 
 lab: $(VENV)/installed  ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/README.md
 
 bench: $(VENV)/installed  ## Measure speeds side by side
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable -s
