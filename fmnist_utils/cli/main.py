@@ -232,8 +232,8 @@ def show_results(split: str, profile: str) -> None:
 def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> None:
     """Show what data is there, and whether it is as published.
 
-    Without arguments, both data sets; a PATH is an IDX or CSV file, or a folder of PNGs, that is
-    read and described.
+    Without arguments, both data sets; a PATH is an IDX or CSV file, gzipped or not, a .npz, or
+    a folder of PNGs, that is read and described.
     """
     from fmnist_utils import data
 
@@ -503,12 +503,15 @@ def _describe(path: Path, on_bad: Any) -> None:
     from fmnist_utils import data
     from fmnist_utils.arrays import on_black
 
-    if path.is_file() and data.file_kind(path) == "idx":
-        array = data.read_idx(path)
-        ends = f", {array.min()} to {array.max()}" if array.size else ""
-        print(f"{path}: IDX, {array.dtype}, shape {array.shape}{ends}")
-        if array.ndim == 3 and array.size and (n := on_black(array)[1].sum()):
-            print(f"fmnist: {n:,} of {len(array):,} images are dark on white.", file=sys.stderr)
+    kind = data.file_kind(path) if path.is_file() else "folder"
+    if kind in ("idx", "numpy"):
+        arrays = data.read_numpy(path) if kind == "numpy" else {"": data.read_idx(path)}
+        for name, array in arrays.items():
+            ends = f", {array.min()} to {array.max()}" if array.size else ""
+            print(f"{path}{name and f', {name}'}: {array.dtype}, shape {array.shape}{ends}")
+            is_images = array.ndim == 3 and array.size and array.dtype == "uint8"
+            if is_images and (n := on_black(array)[1].sum()):
+                print(f"fmnist: {n:,} of {len(array):,} images are dark on white.", file=sys.stderr)
         return
     read = data.read_folder if path.is_dir() else data.read_csv
     with warnings.catch_warnings(record=True) as remarks:
