@@ -221,7 +221,11 @@ def show_results(split: str, profile: str) -> None:
 
 @commands.command("data")
 @click.argument("paths_or_names", metavar="[DATASET|PATH]...", nargs=-1)
-@click.option("--download", is_flag=True, help="Download what is missing or damaged.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Download what is missing or damaged; of no DATASET, the photos and weights too.",
+)
 @click.option(
     "--on-bad",
     type=click.Choice(["raise", "drop"]),
@@ -252,8 +256,11 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
     if missing:
         raise FailureError(
             "Not all files are there and whole: run fmnist data --download, or set FMNIST_DATA_DIR "
-            "or KERAS_HOME to a folder that has them."
+            "or KERAS_HOME to a folder that has them; or run the series on drawings, fmnist run "
+            "--profile smoke -p dataset sketches."
         )
+    if download and not paths_or_names:
+        _download_the_rest()
 
 
 @commands.command("explain", epilog=_RECIPES_AND_FIELDS)
@@ -446,6 +453,20 @@ def stamp_text(speed: Path | None) -> None:
     from fmnist_utils.series import publish_notebooks
 
     publish_notebooks.stamp(speed)
+
+
+def _download_the_rest() -> None:
+    """Fetch what else the series needs, so that a class may go on without a network."""
+    from fmnist_utils.photos import clothing_dataset
+    from fmnist_utils.tensorflow_quiet import import_tensorflow
+
+    photos = [*clothing_dataset.load("tuning"), *clothing_dataset.load("measuring")]
+    print(f"{'photos':<14} {len(photos)} verified")
+    import_tensorflow()
+    from fmnist_utils import models, recipes
+
+    models.build("transfer", recipes.get("transfer").options)  # as in lesson 12
+    print(f"{'weights':<14} of ImageNet")
 
 
 def _recipe(name: str, assignments: tuple[str, ...], **changes: Any) -> "Recipe":
