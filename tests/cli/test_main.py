@@ -11,7 +11,7 @@ from click.shell_completion import ShellComplete
 from PIL import Image
 
 from fmnist_utils import data, models, recipes, results
-from fmnist_utils.cli import main
+from fmnist_utils.cli import main, values
 from fmnist_utils.data import published
 from fmnist_utils.photos import clothing_dataset
 from fmnist_utils.recipes import Recipe
@@ -231,7 +231,7 @@ def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
     code = f"""
 import sys
 sys.argv = ["fmnist", "train", "cnn", "--deterministic", "--set", "seed=5", *{SMALL!r}]
-from fmnist_utils.cli import main
+from fmnist_utils.cli import main, values
 from fmnist_utils.data import published
 main.main()
 """
@@ -348,7 +348,7 @@ def test_help_names_recipes_fields_and_values_and_cuts_nothing(
     monkeypatch.setenv("COLUMNS", "80")
     assert fmnist("--help") == 0
     assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
-    assert tuple(recipes.RECIPES) == main.RECIPES
+    assert tuple(recipes.RECIPES) == values.RECIPES
     for command in ("train", "evaluate", "export", "explain", "package"):
         assert fmnist(command, "--help") == 0
         words = set(capsys.readouterr().out.replace(",", " ").replace(".", " ").split())
