@@ -13,9 +13,9 @@ ifneq ($(wildcard ../shared/photos),)
 export FMNIST_PHOTOS_DIR ?= $(abspath ../shared/photos)
 endif
 
-.PHONY: help run test check data unit notebooks lab bench bounds bounds-lowest bounds-newest lock
+.PHONY: help run test check data unit notebooks no-data lab bench bounds bounds-lowest bounds-newest lock
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/installed  ## Run the notebooks (profile quick) into runs/series/quick
 	$(BIN)/fmnist run --profile quick
@@ -40,8 +40,15 @@ notebooks: $(VENV)/installed
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 600 \
 		--numprocesses 2 --dist loadscope notebooks
 
+# A proxy that does not answer is no network.
+no-data: $(VENV)/installed  ## Run the series (profile smoke) on drawings, with no data and no network
+	@nothing=$$(mktemp -d) && trap 'rm -rf "$$nothing"' EXIT && \
+	KERAS_HOME="$$nothing" FMNIST_DATA_DIR= FMNIST_PHOTOS_DIR="$$nothing/photos" \
+	FMNIST_RUNS_DIR="$$nothing/runs" HTTP_PROXY=http://127.0.0.1:9 HTTPS_PROXY=http://127.0.0.1:9 \
+	NO_PROXY=127.0.0.1,localhost $(BIN)/fmnist run --profile smoke -p dataset sketches
+
 lab: $(VENV)/installed  ## Open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/README.md
 
 bench: $(VENV)/installed  ## Measure speeds side by side
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-enable -s

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from fmnist_utils import layer_graph
 from fmnist_utils.arrays import check_classes, check_pixels, scale_maps
-from fmnist_utils.classes import IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError, unknown
 
 Images = NDArray[np.uint8]
@@ -55,7 +56,7 @@ def feature_layers(model: keras.Model) -> list[str]:
     >>> [model.get_layer(name).output.shape[1:3] for name in explain.feature_layers(model)]
     [(28, 28), (14, 14), (14, 14), (14, 14), (7, 7), (7, 7)]
     """
-    layers = _flat(model).layers
+    layers = layer_graph.flattened(model).layers
     kinds = [isinstance(layer, _CONVOLUTIONS) for layer in layers]
     if not any(kinds):
         raise BadInputError(
@@ -326,64 +327,11 @@ def deletion_curve(
     return _by_batches(probabilities, model, images, classes, maps)
 
 
-def _flat(model: keras.Model) -> keras.Model:
-    """Return a functional model of the same layers, those of models within models too."""
-    if model not in _flattened:
-        try:
-            _flattened[model] = _walked(
-                _functional(model), lambda layer, *x, **given: layer(*x, **given)
-            )
-        except BadInputError:
-            raise
-        except Exception as error:  # whatever the model's own code raises
-            raise BadInputError(
-                f"The layers of model {model.name} cannot be followed ({_first_line(error)}): need "
-                "a model that takes images of shape (28, 28) or (28, 28, 1), in which no two "
-                "layers have one name."
-            ) from error
-    return _flattened[model]
-
-
-def _functional(model: keras.Model) -> keras.Model:
-    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-    if not inputs or not outputs:  # unbuilt or subclassed: followed while it is called
-        try:
-            inputs = [keras.Input(IMAGE_SHAPE)]
-            outputs = [model.call(inputs[0])]
-        except Exception:  # it may want a channel
-            inputs = [keras.Input((*IMAGE_SHAPE, 1))]
-            outputs = [model.call(inputs[0])]
-    if len(inputs) != 1 or len(keras.tree.flatten(outputs)) != 1:
-        raise BadInputError(
-            f"Model {model.name} has {len(inputs)} inputs and {len(keras.tree.flatten(outputs))} "
-            "outputs: give a model with one of each, such as keras.Model(inputs, one_output)."
-        )
-    return keras.Model(inputs[0], keras.tree.flatten(outputs)[0], name=model.name)
-
-
-def _walked(functional: keras.Model, call: Callable[..., Any]) -> keras.Model:
-    """Return a functional model walked anew, with what `call` makes of each layer it meets."""
-
-    def called(layer: Any, *inputs: Any, **arguments: Any) -> Any:
-        if not isinstance(layer, keras.Model):
-            return call(layer, *inputs, **arguments)
-        inner = _functional(layer)
-        return inner._run_through_graph(inputs[0], lambda part: part, called)
-
-    return keras.models.clone_model(
-        functional, clone_function=lambda layer: layer, call_function=called
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
-
-
 class _Network:
     """A model from its scaled pixels on, to its logits and, if asked for, a layer's features."""
 
     def __init__(self, model: keras.Model) -> None:
-        model = _flat(model)
+        model = layer_graph.flattened(model)
         # The layers have been called before: only what a new walk through all of them gives
         # belongs together.
         self._outputs: dict[str, Any] = {}
@@ -391,11 +339,11 @@ class _Network:
 
         def called(layer: Any, *inputs: Any, **arguments: Any) -> Any:
             is_last = layer is last
-            output = _logits(layer, *inputs) if is_last else layer(*inputs, **arguments)
+            output = layer_graph.logits(layer, *inputs) if is_last else layer(*inputs, **arguments)
             self._outputs[layer.name] = output
             return output
 
-        whole = _walked(model, called)
+        whole = layer_graph.walked(model, called)
         rescaling = [x for x in model.layers if isinstance(x, keras.layers.Rescaling)]
         self._scale = rescaling[0] if rescaling else None
         self._start = self._outputs[self._scale.name] if self._scale else whole.inputs[0]
@@ -421,36 +369,6 @@ class _Network:
 
 # Building one takes longer than using it.
 _networks: weakref.WeakKeyDictionary[keras.Model, _Network] = weakref.WeakKeyDictionary()
-_flattened: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
-
-
-def _logits(last: Any, x: Any) -> Any:
-    """Return what a network's last layer makes of its input, without the softmax if it has one."""
-    is_dense = isinstance(last, keras.layers.Dense)
-    if not (_is_softmax(last.activation) if is_dense else _is_softmax(last)):
-        return last(x)
-    if not is_dense:
-        return x
-    # One layer, named: operations would take numbers from the names of layers that are built later.
-    return keras.layers.Lambda(
-        lambda features: features @ last.kernel + last.bias, dtype="float32", name="logits"
-    )(x)
-
-
-def _is_softmax(function: Any) -> bool:
-    """Tell by what it does whether a layer, an operation or a function is a softmax, or its log."""
-    if getattr(function, "weights", None):
-        return False
-    scores = tf.constant([[0.5, -1.0, 2.0, *[0.0] * (N_CLASSES - 3)]])
-    try:
-        found = np.asarray(function(scores))
-    except Exception:  # it wants another shape: no softmax of the ten scores
-        return False
-    expected = tf.nn.softmax(scores)
-    return any(
-        found.shape == expected.shape and np.allclose(found, values, atol=1e-5)
-        for values in (expected, tf.math.log(expected))
-    )
 
 
 def _by_batches(
@@ -482,7 +400,7 @@ def _class_activation(
     weights: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> Maps:
     names = feature_layers(model)
-    fine = [name for name in names if _map_size(_flat(model).get_layer(name)) >= 7]
+    fine = [name for name in names if _map_size(layer_graph.flattened(model).get_layer(name)) >= 7]
     chosen = layer or (fine or names)[-1]
     if chosen not in names:
         raise unknown(f"feature layer of model {model.name}", chosen, names)

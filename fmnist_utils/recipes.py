@@ -376,9 +376,9 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=Augmentation(shift=2, flip="random", erase=8),
     ),
     "transfer": _TRANSFER,
-    # Notebook 10: minutes.
+    # Notebook 11: minutes.
     "fast": _FAST,
-    # Notebook 10: at most 100,000 parameters, and on everything that is published to train on.
+    # Notebook 11: at most 100,000 parameters, and on everything that is published to train on.
     "small": override(
         _FAST,
         options=ResidualOptions(filters=(16, 24, 32, 48)),
@@ -388,7 +388,7 @@ RECIPES: Mapping[str, Recipe] = {
         ema=0.995,
         train_size=60_000,
     ),
-    # Notebook 10: what an hour on two cores comes to. Shown often, the hardest half of the
+    # Notebook 11: what an hour on two cores comes to. Shown often, the hardest half of the
     # images would be learned with its wrong labels; all of them are not.
     "accurate": override(
         _FAST,

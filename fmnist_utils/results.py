@@ -4,6 +4,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -282,8 +283,29 @@ def _identity(row: Row) -> tuple[str, ...]:
     return tuple(row[name] or "" for name in fields)
 
 
+def label(recipe: str, variant: str | None) -> str:
+    """Return how a person would name a recipe's variant.
+
+    Parameters
+    ----------
+    recipe : str
+        Its name.
+    variant : str or None
+        As it was recorded.
+
+    Examples
+    --------
+    >>> label("small", "train_size=500_ensemble_tta"), label("small", None)
+    ('small (500 images, ensemble, mirrored)', 'small')
+    """
+    told = re.sub(r"train_size=(\d+)", r"\1 images", variant or "")
+    told = re.sub(r"(^|_)tta$", ", mirrored", re.sub(r"(^|_)ensemble", ", ensemble", told))
+    told = told.removeprefix(", ")
+    return f"{recipe} ({told})" if told else recipe
+
+
 def _name(row: Row) -> str:
-    return f"{row['recipe']} ({row['variant']})" if row["variant"] else str(row["recipe"])
+    return label(row["recipe"], row["variant"])
 
 
 def _percent(row: Row) -> str:

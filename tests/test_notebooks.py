@@ -148,7 +148,7 @@ def test_links_lead_somewhere(path: Path) -> None:
     text = "\n".join(cell.source for cell in _cells(path) if cell.cell_type == "markdown")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert link.startswith("https://") or (path.parent / link).exists(), link
-    assert "[Contents](../README.md)" in text
+    assert "[Contents](README.md)" in text
 
 
 def test_readme_links_lead_somewhere() -> None:

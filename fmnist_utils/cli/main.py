@@ -1,8 +1,6 @@
 """The command ``fmnist``. What is heavy is imported by the commands that need it."""
 
 import sys
-import warnings
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import click
 
 from fmnist_utils import __version__
 from fmnist_utils.classes import CLASS_NAMES, class_names
+from fmnist_utils.cli.values import PROFILE, RECIPE, RECIPES_AND_FIELDS, one_of
 from fmnist_utils.errors import BadInputError, FailureError, not_installed, unknown
 from fmnist_utils.photos import EXPLANATIONS
 from fmnist_utils.service.limits import Limits
@@ -28,37 +27,6 @@ _ONE_UP = click.IntRange(min=1)
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
 )
-# Written out, so that help and completion need not import what recipes need.
-RECIPES = (
-    "dense",
-    "cnn",
-    "cnn_deep",
-    "regularised",
-    "transfer",
-    "fast",
-    "small",
-    "accurate",
-    "photo",
-)
-_FIELDS = (
-    "Fields of --set: model, options, epochs, batch_size, optimizer, learning_rate, schedule, "
-    "weight_decay, layer_decay, label_smoothing, ema, selection, augmentation, synthetic_photos, "
-    "mixup, precision, deterministic, seed, dataset, train_size."
-)
-_RECIPES_AND_FIELDS = f"Recipes: {', '.join(RECIPES)}. {_FIELDS}"
-
-
-def _one_of(*values: str) -> dict[str, Any]:
-    """Return what makes an option's or argument's values known to help and completion."""
-
-    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
-        return [value for value in values if value.startswith(begun)]
-
-    return {"metavar": "|".join(values), "shell_complete": complete}
-
-
-_RECIPE = {**_one_of(*RECIPES), "metavar": "NAME"}
-_PROFILE = _one_of("smoke", "quick", "full")
 
 
 def main() -> NoReturn:
@@ -101,7 +69,7 @@ def commands() -> None:
     default="quick",
     envvar="FMNIST_PROFILE",
     help="How much to compute.",
-    **_PROFILE,
+    **PROFILE,
 )
 @click.option("--seed", default=0, type=click.IntRange(0, 2**32 - 1), help="Of what is random.")
 @click.option(
@@ -143,8 +111,8 @@ def run_series(
         publish_notebooks.publish([path.stem for path in chosen], folder, profile)
 
 
-@commands.command("train", epilog=_RECIPES_AND_FIELDS)
-@click.argument("name", **_RECIPE)
+@commands.command("train", epilog=RECIPES_AND_FIELDS)
+@click.argument("name", **RECIPE)
 @_SET
 @click.option("--deterministic", is_flag=True, help="Bit-equal weights, somewhat slower.")
 @_needs("course")
@@ -157,8 +125,8 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
         print(f"{metric:<14} {value:{form}}")
 
 
-@commands.command("evaluate", epilog=_RECIPES_AND_FIELDS)
-@click.argument("name", **_RECIPE)
+@commands.command("evaluate", epilog=RECIPES_AND_FIELDS)
+@click.argument("name", **RECIPE)
 @_SET
 @click.option("--seeds", default="0,1,2", help="Trained and read one by one.")
 @click.option("--tta", is_flag=True, help="Also average over each image and its mirror image.")
@@ -203,8 +171,8 @@ def evaluate_recipe(
 
 
 @commands.command("results")
-@click.option("--split", default="test", help="Of which images.", **_one_of("test", "validation"))
-@click.option("--profile", default="full", help="Of which runs.", **_PROFILE)
+@click.option("--split", default="test", help="Of which images.", **one_of("test", "validation"))
+@click.option("--profile", default="full", help="Of which runs.", **PROFILE)
 @_needs("course")
 def show_results(split: str, profile: str) -> None:
     """Show the published results."""
@@ -221,7 +189,11 @@ def show_results(split: str, profile: str) -> None:
 
 @commands.command("data")
 @click.argument("paths_or_names", metavar="[DATASET|PATH]...", nargs=-1)
-@click.option("--download", is_flag=True, help="Download what is missing or damaged.")
+@click.option(
+    "--download",
+    is_flag=True,
+    help="Download what is missing or damaged; of no DATASET, the photos and weights too.",
+)
 @click.option(
     "--on-bad",
     type=click.Choice(["raise", "drop"]),
@@ -232,15 +204,16 @@ def show_results(split: str, profile: str) -> None:
 def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> None:
     """Show what data is there, and whether it is as published.
 
-    Without arguments, both data sets; a PATH is an IDX or CSV file, or a folder of PNGs, that is
-    read and described.
+    Without arguments, both data sets; a PATH is an IDX or CSV file, gzipped or not, a .npz, or
+    a folder of PNGs, that is read and described.
     """
     from fmnist_utils import data
+    from fmnist_utils.cli import data_files
 
     missing = False
     for item in paths_or_names or ("fashion_mnist", "mnist"):
         if Path(item).exists():
-            _describe(Path(item), on_bad)
+            data_files.describe(Path(item), on_bad)
             continue
         if not item.isidentifier():  # as the names of data sets are
             raise BadInputError(f"There is no file or folder {item}: check the path.")
@@ -252,20 +225,23 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
     if missing:
         raise FailureError(
             "Not all files are there and whole: run fmnist data --download, or set FMNIST_DATA_DIR "
-            "or KERAS_HOME to a folder that has them."
+            "or KERAS_HOME to a folder that has them; or run the series on drawings, fmnist run "
+            "--profile smoke -p dataset sketches."
         )
+    if download and not paths_or_names:
+        data_files.download_the_rest()
 
 
-@commands.command("explain", epilog=_RECIPES_AND_FIELDS)
+@commands.command("explain", epilog=RECIPES_AND_FIELDS)
 @click.argument("image", type=_PATH)
-@click.option("--recipe", "name", default="fast", help="Whose answer.", **_RECIPE)
+@click.option("--recipe", "name", default="fast", help="Whose answer.", **RECIPE)
 @_SET
-@click.option("--method", default="grad_cam", help="By which method.", **_one_of(*EXPLANATIONS))
+@click.option("--method", default="grad_cam", help="By which method.", **one_of(*EXPLANATIONS))
 @click.option(
     "--class",
     "wanted",
     help="What to explain instead of the answer.",
-    **{**_one_of(*CLASS_NAMES), "metavar": "NAME"},
+    **{**one_of(*CLASS_NAMES), "metavar": "NAME"},
 )
 @click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
 @_needs("course")
@@ -375,14 +351,14 @@ def serve_http(host: str, port: int, **limits: Any) -> None:
     app.run(host, port, Limits(**limits))
 
 
-@commands.command("export", epilog=_RECIPES_AND_FIELDS)
-@click.argument("name", **_RECIPE)
+@commands.command("export", epilog=RECIPES_AND_FIELDS)
+@click.argument("name", **RECIPE)
 @_SET
 @click.option(
     "--format",
     "kind",
     help="For which runtime; as --output ends, or onnx.",
-    **_one_of("onnx", "litert"),
+    **one_of("onnx", "litert"),
 )
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
 @click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
@@ -418,8 +394,8 @@ def export_recipe(
     )
 
 
-@commands.command("package", epilog=_RECIPES_AND_FIELDS)
-@click.argument("name", default="photo", **_RECIPE)
+@commands.command("package", epilog=RECIPES_AND_FIELDS)
+@click.argument("name", default="photo", **RECIPE)
 @_SET
 @_needs("export")
 def package_model(name: str, assignments: tuple[str, ...]) -> None:
@@ -497,29 +473,6 @@ def _report(name: str, assignments: tuple[str, ...], seed: int, folder: Path) ->
         names = class_names(recipe.dataset)
     evaluation_report.write(f"{name} on the test images", test, answers, folder, names=names)
     print(folder / "index.html")
-
-
-def _describe(path: Path, on_bad: Any) -> None:
-    from fmnist_utils import data
-    from fmnist_utils.arrays import on_black
-
-    if path.is_file() and data.file_kind(path) == "idx":
-        array = data.read_idx(path)
-        ends = f", {array.min()} to {array.max()}" if array.size else ""
-        print(f"{path}: IDX, {array.dtype}, shape {array.shape}{ends}")
-        if array.ndim == 3 and array.size and (n := on_black(array)[1].sum()):
-            print(f"fmnist: {n:,} of {len(array):,} images are dark on white.", file=sys.stderr)
-        return
-    read = data.read_folder if path.is_dir() else data.read_csv
-    with warnings.catch_warnings(record=True) as remarks:
-        warnings.simplefilter("always")
-        labels = read(path, on_bad=on_bad).labels
-    for warning in remarks:
-        print(f"fmnist: {warning.message}", file=sys.stderr)
-    print(f"{path}: {len(labels):,} images of 28x28")
-    counts = Counter(labels.tolist())
-    for label, name in enumerate(CLASS_NAMES):
-        print(f"  {name:<12} {counts[label]:>7,}")
 
 
 def _parse_seeds(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from fmnist_utils.data.readers import file_kind as file_kind
 from fmnist_utils.data.readers import read_csv as read_csv
 from fmnist_utils.data.readers import read_folder as read_folder
 from fmnist_utils.data.readers import read_idx as read_idx
+from fmnist_utils.data.readers import read_numpy as read_numpy
 from fmnist_utils.data.sketches import sketches as sketches
 from fmnist_utils.data.splits import TrainingData as TrainingData
 from fmnist_utils.data.splits import hashes as hashes

@@ -5,11 +5,12 @@ import gzip
 import io
 import math
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,8 @@ _OTHER_HEADERS = (  # of widely used files of MNIST
 # As pandas writes them, if a column once had a gap, too.
 _NUMBERS = {f"{number}{zero}": number for number in range(256) for zero in ("", ".0")}
 GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
+_NUMPY = (b"PK\x03\x04", b"\x93NUMPY")  # .npz is a zip
 _OTHER_KINDS = {  # how files begin
-    b"PK\x03\x04": "a zip, as NumPy's .npz is",
-    b"\x93NUMPY": "an array of NumPy's",
     b"PAR1": "a Parquet file",
     b"\x89PNG": "a PNG",
     b"\xff\xd8\xff": "a JPEG",
@@ -41,7 +41,7 @@ _OTHER_KINDS = {  # how files begin
 }
 
 
-def file_kind(path: str | Path) -> Literal["idx", "csv"]:
+def file_kind(path: str | Path) -> Literal["idx", "csv", "numpy"]:
     """Return what a file is, by its content and not by its name.
 
     Parameters
@@ -52,18 +52,21 @@ def file_kind(path: str | Path) -> Literal["idx", "csv"]:
     Raises
     ------
     BadInputError
-        If it cannot be read, or is neither; what it is instead is named where it is known.
+        If it cannot be read, or is none of these; what it is instead is named where it is known.
     """
     with _named(path), _opened(Path(path)) as file:
         head = file.read(512)
     if head.startswith(_IDX):
         return "idx"
+    if head.startswith(_NUMPY):
+        return "numpy"
     found = next((name for magic, name in _OTHER_KINDS.items() if head.startswith(magic)), "")
     if b"\0" not in head and b"," in head and not found:
         return "csv"
     raise BadInputError(
         f"{path} is {found or 'neither an IDX nor a CSV file'}: give an IDX file of bytes, a CSV "
-        "file with the header label,pixel1,…,pixel784, or a folder with PNGs by class."
+        "file with the header label,pixel1,…,pixel784, a .npz of NumPy's, or a folder with PNGs by "
+        "class."
     )
 
 
@@ -87,6 +90,27 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
     """
     with _named(path, "get the file again"):
         return parse_idx(decompress(Path(path).read_bytes()))
+
+
+def read_numpy(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays in a ``.npz`` or ``.npy`` file, by name; that of the latter is empty.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Raises
+    ------
+    BadInputError
+        If the file cannot be read, is damaged, or holds pickled objects, which could be programs.
+    """
+    with _named(path, "save plain arrays with np.savez"), Path(path).open("rb") as file:
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
+        except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ValueError(f"is damaged ({error})") from error
 
 
 def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:

@@ -4,6 +4,11 @@ They are the validation part of the public "clothing dataset (small)" (Alexey Gr
 CC0, https://github.com/alexeygrigorev/clothing-dataset-small), 341 photos in ten folders. A third
 of each folder, rounded down, is for tuning (thresholds, which augmentation, which steps from photo
 to image). Results are measured on the others, except those that an earlier third held.
+
+The folders do not say which of the ten classes of Fashion-MNIST a shop would choose (a zipped
+jacket lies under "longsleeve"), so ``photos.csv`` has two judgements of each photo as well, made
+from its picture alone in two random orders, without folder, network or the other judgement in
+sight; the likelier class first where two were open.
 """
 
 import csv

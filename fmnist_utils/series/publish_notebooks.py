@@ -114,6 +114,7 @@ def stamped() -> dict[Path, str]:
     costs = _read_json(paths.published_figures_dir() / COSTS)
     texts = {paths.root() / "README.md": _stamped_readme()}
     terms: dict[str, tuple[str, str]] = {}
+    lessons: list[dict[str, str]] = []
     for before, name, after in zip(["", *names], names, [*names[1:], ""], strict=False):
         path = paths.notebooks_dir() / f"{name}.ipynb"
         notebook = nbformat.read(path, as_version=4)
@@ -128,14 +129,16 @@ def stamped() -> dict[Path, str]:
         generated = _GENERATED
         if about := notebook.metadata.get("fmnist"):
             told["about"], generated = about, generated | {"title"}
+            lessons.append({"name": name, **about})
             terms |= {t: (text, name) for t, text in about["terms"].items() if t not in terms}
         for cell in notebook.cells:
             for tag in generated & set(cell.metadata.get("tags", [])):
                 cell.source = render(f"{tag}.md", **told).strip()
         texts[path] = _notebook_text(notebook)
-    if terms:
+    if lessons:
         glossary = render("glossary.md", terms=sorted(terms.items(), key=lambda t: t[0].lower()))
         texts[paths.notebooks_dir() / "GLOSSARY.md"] = glossary
+        texts[paths.notebooks_dir() / "README.md"] = render("contents.md", lessons=lessons)
     return texts
 
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 import psutil
 from nbclient.exceptions import DeadKernelError
@@ -249,11 +251,18 @@ def _execute(path: Path, output: Path, values: Mapping[str, Any]) -> dict[str, f
             raise
     seconds = time.perf_counter() - start
     unfinished.replace(output / path.name)
-    page, _ = HTMLExporter().from_filename(str(output / path.name))
-    (output / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    write_text(output / f"{path.stem}.html", _page(nbformat.read(output / path.name, as_version=4)))
     if on_terminal:
         print(f"{path.stem:<20} ", end="")
     return {"seconds": seconds, "peak_gib": peak[0]}
+
+
+def _page(notebook: nbformat.NotebookNode) -> str:
+    """Return a notebook as an HTML page whose links lead to the pages beside it."""
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    page = re.sub(r'href="(\w+)\.ipynb', r'href="\1.html', page)
+    page = page.replace('href="README.md"', 'href="index.html"')
+    return page.replace('href="GLOSSARY.md"', 'href="glossary.html"')
 
 
 def _failure(
@@ -298,6 +307,11 @@ def _write_index(output: Path, report: Mapping[str, Mapping[str, Any]]) -> None:
         report=report,
         outcomes={name: outcome(output / f"{name}.ipynb") for name in report},
         rows=results.read(output / "figures" / "results.json"),
+        label=results.label,
         environment=json.dumps(results.environment()),
     )
     write_text(output / "index.html", page)
+    glossary = paths.notebooks_dir() / "GLOSSARY.md"
+    if glossary.exists():
+        cell = nbformat.v4.new_markdown_cell(glossary.read_text(encoding="utf-8"))
+        write_text(output / "glossary.html", _page(nbformat.v4.new_notebook(cells=[cell])))

@@ -95,7 +95,8 @@ def read_test(
             study = _of_variant(about, "ensemble", kind)
             # Ensembles share networks: two of them would be no two seeds with an interval.
             _record(path, study, read, kind, test.labels, seed=0, key=key)
-    print(f"{len(seeds)} seeds together, class by class:")
+    together = f"{len(seeds)} networks together" if len(seeds) > 1 else f"Seed {seeds[0]}"
+    print(f"{together}, class by class:")
     print(evaluation.class_report(test.labels, _mean(read, "plain")).round(4).to_string())
 
 
@@ -125,8 +126,8 @@ def _record(
     n = len(labels)
     low, high = evaluation.accuracy_interval(round(metrics["accuracy"] * n), n)
     print(
-        f"{study.recipe} ({study.variant})" if study.variant else study.recipe,
-        f"seed {seed}",
+        results.label(study.recipe, study.variant),
+        f"seed {seed}" if len(networks) == 1 else f"{len(networks)} networks together",
         f"{n:,} {study.dataset} {study.split} images: accuracy {metrics['accuracy']:.4f} "
         f"(95 % interval {low:.4f} to {high:.4f})",
         f"macro F1 {metrics['f1_macro']:.4f}",

@@ -10,9 +10,10 @@ import pytest
 from click.shell_completion import ShellComplete
 from PIL import Image
 
-from fmnist_utils import data, recipes, results
-from fmnist_utils.cli import main
+from fmnist_utils import data, models, recipes, results
+from fmnist_utils.cli import main, values
 from fmnist_utils.data import published
+from fmnist_utils.photos import clothing_dataset
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series import runner
 
@@ -230,7 +231,7 @@ def test_deterministic_trainings_are_bit_equal(folders: Path) -> None:
     code = f"""
 import sys
 sys.argv = ["fmnist", "train", "cnn", "--deterministic", "--set", "seed=5", *{SMALL!r}]
-from fmnist_utils.cli import main
+from fmnist_utils.cli import main, values
 from fmnist_utils.data import published
 main.main()
 """
@@ -347,7 +348,7 @@ def test_help_names_recipes_fields_and_values_and_cuts_nothing(
     monkeypatch.setenv("COLUMNS", "80")
     assert fmnist("--help") == 0
     assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
-    assert tuple(recipes.RECIPES) == main.RECIPES
+    assert tuple(recipes.RECIPES) == values.RECIPES
     for command in ("train", "evaluate", "export", "explain", "package"):
         assert fmnist(command, "--help") == 0
         words = set(capsys.readouterr().out.replace(",", " ").replace(".", " ").split())
@@ -381,3 +382,18 @@ def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]
     )
     assert fmnist("serve", "--host", "203.0.113.1") == 2
     assert "Cannot listen at 203.0.113.1, port 8000" in capsys.readouterr().err
+
+
+def test_a_download_of_everything_fetches_photos_and_weights_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data, "load_published", lambda name: None)
+    whole = [published.FileStatus("mnist", "file", None, "verified")]
+    monkeypatch.setattr(data, "status", lambda name: whole)
+    asked: list[object] = []
+    monkeypatch.setattr(clothing_dataset, "load", lambda part: asked.append(part) or [])
+    monkeypatch.setattr(models, "build", lambda name, options: asked.append(options.backbone))
+    assert fmnist("data", "--download") == 0
+    assert asked == ["tuning", "measuring", "MobileNet"]
+    assert fmnist("data", "mnist", "--download") == 0
+    assert len(asked) == 3

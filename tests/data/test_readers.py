@@ -165,8 +165,6 @@ def test_pixels_from_0_to_1_are_told_the_factor(tmp_path):
 
 
 OTHERS = {
-    "a.npz": (b"PK\x03\x04" + bytes(99), "is a zip, as NumPy's .npz is"),
-    "a.npy": (b"\x93NUMPY" + bytes(99), "is an array of NumPy's"),
     "a.png": (b"\x89PNG" + bytes(99), "is a PNG"),
     "a.parquet": (b"PAR1" + bytes(99) + b"PAR1", "is a Parquet file"),
     "a.txt": (b"no table", "is neither an IDX nor a CSV file"),
@@ -182,6 +180,23 @@ def test_another_kind_of_file_is_named(name, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(BadInputError, match=message):
         data.file_kind(tmp_path / name)
+
+
+def test_arrays_of_numpy(tmp_path):
+    images, labels = data.sketches(3, seed=0)
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=labels)
+    np.save(tmp_path / "a.npy", images)
+    assert data.file_kind(tmp_path / "a.npz") == data.file_kind(tmp_path / "a.npy") == "numpy"
+    read = data.read_numpy(tmp_path / "a.npz")
+    np.testing.assert_array_equal(read["x_train"], images)
+    np.testing.assert_array_equal(data.read_numpy(tmp_path / "a.npy")[""], images)
+    np.savez(tmp_path / "a.npz", x=np.array([{}, None], dtype=object))
+    with pytest.raises(BadInputError, match="save plain arrays"):
+        data.read_numpy(tmp_path / "a.npz")
+    for content in (b"PK\x03\x04" + bytes(99), b"\x93NUMPY" + bytes(99), b""):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(BadInputError, match="save plain arrays"):
+            data.read_numpy(tmp_path / "a.npz")
 
 
 def test_gzip_in_several_members(idx, tmp_path):

@@ -3,6 +3,7 @@ from collections import Counter
 
 import pytest
 
+from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.photos import clothing_dataset
 
@@ -55,3 +56,15 @@ def test_without_photos_and_network_it_says_what_to_do(two, monkeypatch):
         clothing_dataset.load("tuning")
     with pytest.raises(BadInputError, match=r"'test': choose one of tuning, measuring"):
         clothing_dataset.load("test")
+
+
+def test_the_two_judgements_of_a_photo_agree():
+    rows = clothing_dataset._listed()
+    judged = [(row["first_pass"].split(";"), row["second_pass"].split(";")) for row in rows]
+    for answers in (answers for both in judged for answers in both):
+        assert set(answers) <= {*CLASS_NAMES, "none"}
+        assert 1 <= len(set(answers)) == len(answers) <= 2
+    for k in range(2):
+        assert sum(len(both[k]) == 2 for both in judged) <= len(rows) / 10
+    assert all(set(first) & set(second) for first, second in judged)
+    assert sum(first[0] == second[0] for first, second in judged) > 0.95 * len(rows)

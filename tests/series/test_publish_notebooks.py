@@ -50,7 +50,7 @@ def test_publishing_stamps_costs_links_and_the_table(series: Path) -> None:
     output = runner.run(["2"], profile="full")
     publish_notebooks.publish(["02_second"], output, "full")
     second = nbformat.read(series / "notebooks" / "02_second.ipynb", as_version=4)
-    assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](../README.md)"
+    assert second.cells[-1].source == "[← 01_first](01_first.ipynb) · [Contents](README.md)"
     assert (
         'here "fmnist_utils[course] @ https://github.com/owner/name/archive/main.zip"'
         in second.cells[0].source
@@ -90,7 +90,7 @@ def test_a_lesson_shows_a_quick_run_and_is_told_of_in_its_title(series: Path) ->
         executed = any(cell.get("outputs") for cell in shown.cells)
         assert executed is (profile == "quick")
     title = shown.cells[0].source
-    assert title.startswith("[← 01_first](01_first.ipynb) · [Contents](../README.md) · [Glossary]")
+    assert title.startswith("[← 01_first](01_first.ipynb) · [Contents](README.md) · [Glossary]")
     assert "# 02 · Second\n\n*Part I · Foundations.* **What comes second?**\n\n- to count" in title
     assert re.search(r"\| 5 min \| 1 min, \d\.\d GiB \| 1 min, .* \| \[01_first\]", title)
     glossary = (series / "notebooks" / "GLOSSARY.md").read_text(encoding="utf-8")

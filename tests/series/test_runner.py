@@ -1,6 +1,7 @@
 """The runner, on two small notebooks."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -78,3 +79,18 @@ def test_progress_tells_what_is_left_at_the_pace_of_this_machine(
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert "[##########..........], about 1 min left" in first
     assert second.endswith("[####################]")
+
+
+def test_links_of_pages_lead_to_pages(series: Path) -> None:
+    folder = series / "notebooks"
+    (folder / "GLOSSARY.md").write_text("- [01_first](01_first.ipynb): a term", encoding="utf-8")
+    links = "[Contents](README.md) · [Glossary](GLOSSARY.md) · [01_first](01_first.ipynb#there)"
+    second = folder / "02_second.ipynb"
+    text = second.read_text(encoding="utf-8").replace('"stamped"', json.dumps(links), 1)
+    second.write_text(text, encoding="utf-8")
+    output = runner.run(["1", "02_second"], profile="smoke")
+    for page in ("02_second.html", "glossary.html", "index.html"):
+        hrefs = re.findall(r'href="([^"#:]+)["#]', (output / page).read_text(encoding="utf-8"))
+        assert [href for href in hrefs if not (output / href).exists()] == []
+    page = (output / "02_second.html").read_text(encoding="utf-8")
+    assert {'href="index.html"', 'href="glossary.html"'} <= set(re.findall(r'href="[^"]+"', page))

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ def test_an_ensemble_outlives_its_runs(
     monkeypatch.setattr(paths, "published_figures_dir", lambda: tmp_path / "figures")
     monkeypatch.setenv("FMNIST_RUNS_DIR", str(tmp_path / "runs"))
     fresh = _read(capsys, publish=True)
-    assert [line.split(",")[0] for line in fresh] == [
-        *["dense", "dense (tta)", "dense"] * 2,  # the last of each are the validation images
-        *["dense (ensemble)", "dense (ensemble_tta)"],
+    assert [re.split(r", seed|, \d+ networks", line)[0] for line in fresh] == [
+        *["dense", "dense (mirrored)", "dense"] * 2,  # the last of each are the validation images
+        *["dense (ensemble)", "dense (ensemble, mirrored)"],
     ]
     # Each seed, its mirror images and each mean give something else: nothing is read twice.
     assert len({line.partition("accuracy")[2] for line in fresh}) == len(fresh)

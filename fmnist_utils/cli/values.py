@@ -1,0 +1,43 @@
+"""What options and arguments take, for the command's help and completion."""
+
+from typing import Any
+
+import click
+
+# Written out, so that help and completion need not import what recipes need.
+RECIPES = (
+    "dense",
+    "cnn",
+    "cnn_deep",
+    "regularised",
+    "transfer",
+    "fast",
+    "small",
+    "accurate",
+    "photo",
+)
+_FIELDS = (
+    "Fields of --set: model, options, epochs, batch_size, optimizer, learning_rate, schedule, "
+    "weight_decay, layer_decay, label_smoothing, ema, selection, augmentation, synthetic_photos, "
+    "mixup, precision, deterministic, seed, dataset, train_size."
+)
+RECIPES_AND_FIELDS = f"Recipes: {', '.join(RECIPES)}. {_FIELDS}"
+
+
+def one_of(*values: str) -> dict[str, Any]:
+    """Return what makes an option's or argument's values known to help and completion.
+
+    Parameters
+    ----------
+    *values : str
+        What it takes; the command checks it, in one sentence.
+    """
+
+    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[str]:
+        return [value for value in values if value.startswith(begun)]
+
+    return {"metavar": "|".join(values), "shell_complete": complete}
+
+
+RECIPE = {**one_of(*RECIPES), "metavar": "NAME"}
+PROFILE = one_of("smoke", "quick", "full")
