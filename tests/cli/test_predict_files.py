@@ -110,7 +110,7 @@ def test_photos_by_every_ending_are_read_and_others_counted(folder, capsys):
     assert fmnist("predict", folder) == 3
     captured = capsys.readouterr()
     assert len(captured.out.splitlines()) == 3 + len(kinds)
-    assert "2 images left out (d.svg, e.psd): need JPEG, PNG" in captured.err
+    assert "2 other images left out (d.svg, e.psd): need JPEG, PNG" in captured.err
 
 
 def test_photos_of_one_name_have_a_drawing_each(folder):
