@@ -51,7 +51,7 @@ def flattened(model: keras.Model) -> keras.Model:
     return _flattened[model]
 
 
-def walked(model: keras.Model, call: Callable[..., Any], x: Any = None) -> keras.Model:
+def walked(model: keras.Model, call: Callable[..., Any]) -> keras.Model:
     """Return a model walked anew, layer by layer.
 
     Parameters
@@ -60,20 +60,16 @@ def walked(model: keras.Model, call: Callable[..., Any], x: Any = None) -> keras
         As for `flattened`.
     call : callable
         Takes a layer and its inputs, and returns its outputs.
-    x : KerasTensor, optional
-        What to walk through it; a new input if not given.
     """
 
     def called(layer: Any, *inputs: Any, **arguments: Any) -> Any:
         if isinstance(layer, keras.Model):
-            return walked(layer, call, inputs[0]).outputs[0]
+            # As clone_model walks, which would not go into models within models.
+            return _functional(layer)._run_through_graph(inputs[0], lambda part: part, called)
         return call(layer, *inputs, **arguments)
 
     return keras.models.clone_model(
-        _functional(model),
-        input_tensors=x,
-        clone_function=lambda layer: layer,
-        call_function=called,
+        _functional(model), clone_function=lambda layer: layer, call_function=called
     )
 
 

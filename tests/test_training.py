@@ -95,7 +95,8 @@ def test_an_epoch_of_a_selection_notes_the_losses_of_what_it_showed(
     images, labels = sketches.train.images, sketches.train.labels
 
     def epoch(number: int) -> None:
-        training._run_epoch(recipe, recipe.augmentation, sketches.train, number, step, difficulty)
+        given = recipe, recipe.augmentation, sketches.train, number, step, difficulty
+        training._run_epoch(*given, verbose=False)
 
     model.optimizer.learning_rate = 0.0  # so that the losses stay what they are
     epoch(0)

@@ -307,7 +307,8 @@ def predict_photos(
     if others:
         names = ", ".join(file.name for file in others[:5]) + ("…" if len(others) > 5 else "")
         print(
-            f"fmnist: {len(others)} images left out ({names}): need {', '.join(prepare.FORMATS)}.",
+            f"fmnist: {len(others)} other images left out ({names}): need "
+            f"{', '.join(prepare.FORMATS)}.",
             file=sys.stderr,
         )
     if n_failed or others:

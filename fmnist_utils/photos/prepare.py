@@ -103,7 +103,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
 
     Notes
     -----
-    Introduced in notebook 17.
+    Introduced in notebook 13.
 
     Examples
     --------
@@ -231,7 +231,7 @@ def to_image(photo: Photo) -> Prepared:
 
     Notes
     -----
-    Introduced in notebook 17.
+    Introduced in notebook 13.
 
     Examples
     --------

@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import (
 
 from fmnist_utils.service import app
 
+schemathesis.serializer.alias(["image/bmp", "image/tiff"], "application/octet-stream")
 schema = schemathesis.openapi.from_asgi("/openapi.json", app.create_app())
 
 
