@@ -18,6 +18,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbconvert import HTMLExporter
 
 from fmnist_utils.series import publish_notebooks
+from fmnist_utils.series.pages import render
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -92,23 +93,31 @@ def test_install_cell_is_skipped_by_papermill_and_nbval(path: Path) -> None:
     assert {"skip-execution", "nbval-skip"} <= set(cell.metadata["tags"])
 
 
-def test_install_cell_keeps_what_is_there_or_says_what_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (cell,) = _cells(NOTEBOOKS[0], "install")
-    code = TransformerManager().transform_cell(cell.source)
+def _installing(code: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], dict[str, Any]]:
+    """Run an install cell where nothing is installed; return what pip is asked, and its names."""
     asked: list[str] = []
     shell = SimpleNamespace(run_line_magic=lambda _, line: asked.append(line))
     names: dict[str, Any] = {"get_ipython": lambda: shell}
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda _: None)
+        exec(TransformerManager().transform_cell(code), names)
+    return asked, names
+
+
+def test_install_cell_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = render("install.md", repository="", extras="course")
+    assert code.strip() == _cells(NOTEBOOKS[0], "install")[0].source
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # nothing is installed
-    with pytest.raises(ModuleNotFoundError, match="needs its repository: open it in a copy of it"):
-        exec(code, names)
-    assert not asked
+    with pytest.raises(AssertionError, match="Open this notebook in a copy of its repository"):
+        _installing(code, monkeypatch)
     (tmp_path / "pyproject.toml").touch()
-    exec(code, names)
-    (line,) = asked
+    assert _installing(code, monkeypatch)[0] == ['install --quiet "..[course]"']
+
+
+def test_install_cell_keeps_colabs_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = render("install.md", repository="owner/name", extras="course")
+    (line,), names = _installing(code, monkeypatch)
     assert line.startswith("install --quiet $here ")  # IPython puts in what `here` is
     here = dict(pin.split("==") for pin in names["here"].split())
     assert here == {name: importlib.metadata.version(name) for name in here}

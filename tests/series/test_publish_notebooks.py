@@ -116,8 +116,8 @@ def test_install_cells_name_the_extras_that_a_notebook_needs(series: Path) -> No
         if path.suffix == ".ipynb"
     }
     assert installs == {
-        "01_first": '%pip install --quiet $here "..[course]"',
-        "15_export": '%pip install --quiet $here "..[course,export]"',
+        "01_first": '%pip install --quiet "..[course]"',
+        "15_export": '%pip install --quiet "..[course,export]"',
     }
     metadata = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = metadata["project"]["optional-dependencies"]
