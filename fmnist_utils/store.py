@@ -106,7 +106,7 @@ def _readable(folder: Path) -> Iterator[None]:
             saved = f", saved by Keras {environment['versions']['keras']}"
         except (OSError, ValueError, KeyError):
             saved = ""
-        reason = str(error).strip().splitlines()[-1][:200]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1][:200]
         raise FailureError(
             f"Run {folder} cannot be read by Keras {keras.__version__} ({reason}{saved}): delete "
             "the folder to train it again."

@@ -80,6 +80,7 @@ def _cut(name: str) -> Callable[[Path], None]:
 SPOILT = {
     "model of another Keras": (_of_tomorrow, "model"),
     "model cut off": (_cut("model.keras"), "model"),
+    "model emptied": (lambda folder: (folder / "model.keras").write_bytes(b""), "model"),
     "metrics cut off": (_cut("metrics.json"), "metrics"),
     "recipe cut off": (_cut("recipe.json"), "recipe"),
 }
@@ -94,6 +95,14 @@ def test_a_run_that_cannot_be_read_is_one_sentence(kind: str) -> None:
         FailureError, match=r"cannot be read by Keras .*, saved by Keras .*: delete"
     ):
         getattr(store.Run(folder), what)
+
+
+def test_an_error_without_words_is_named_by_its_kind(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FailureError, match=r"cannot be read by Keras .* \(EOFError\): delete"),
+        store._readable(tmp_path),
+    ):
+        raise EOFError
 
 
 def test_key_follows_recipe_and_data(monkeypatch: pytest.MonkeyPatch) -> None:
