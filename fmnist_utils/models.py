@@ -98,7 +98,7 @@ def residual(options: ResidualOptions) -> keras.Model:
         if pool and options.pool_first:
             x = layers.MaxPooling2D()(x)
         x = normalization(momentum=0.9, gamma_constraint="non_neg")(x)
-        x = layers.ReLU()(x)
+        x = layers.Activation(options.activation)(x)
         return layers.MaxPooling2D()(x) if pool and not options.pool_first else x
 
     stem, *stages = options.filters

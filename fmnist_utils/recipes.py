@@ -113,14 +113,17 @@ class ResidualOptions(Checked):
     filters : sequence of int
         Of the stem, then of each stage; at most four stages, each halves the image.
     pool_first : bool
-        Pool before normalisation and ReLU, which then have a quarter of the work.
+        Pool before normalisation and activation, which then have a quarter of the work.
     fused : bool
         Normalise with `layers.FusedBatchNormalization`, or with Keras's own layer.
+    activation : {"relu", "silu"}
+        ``silu`` is x times its sigmoid (Elfwing, Uchibe and Doya, arXiv 1702.03118).
     """
 
     filters: Annotated[Widths, Field(min_length=1, max_length=5)]
     pool_first: bool = True
     fused: bool = True
+    activation: Literal["relu", "silu"] = "relu"
 
 
 class TransferOptions(Checked):

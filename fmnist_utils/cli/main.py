@@ -398,16 +398,32 @@ def export_recipe(
 @commands.command("package", epilog=RECIPES_AND_FIELDS)
 @click.argument("name", default="photo", **RECIPE)
 @_SET
+@click.option("--into", type=_PATH, metavar="DIR", help="Where to write instead.")
 @_needs("export")
-def package_model(name: str, assignments: tuple[str, ...]) -> None:
-    """Make the package's own model anew, of the recipe NAME."""
+def package_model(name: str, assignments: tuple[str, ...], into: Path | None) -> None:
+    """Make the package's own model anew: of the recipe NAME, and for images of small."""
     recipe = _recipe(name, assignments)
-    from fmnist_utils import paths
+    from fmnist_utils import paths, recipes
     from fmnist_utils.series import bundle_model
 
-    folder = paths.packaged_model_dir()
-    card = bundle_model.package(_trained(recipe), name, folder)
+    small = recipes.override(recipes.get("small"), train_size=recipe.train_size, seed=recipe.seed)
+    folder = into or paths.packaged_model_dir()
+    card = bundle_model.package(_trained(recipe), _trained(small), name, folder)
     print(f"{folder}: accuracy {card['accuracy']['test']:.4f} on the test images")
+
+
+@commands.command("photos")
+@click.argument("folder", required=False, type=_PATH)
+@click.option("--publish", is_flag=True, help="Also write README's table of photos anew.")
+@_needs("series")
+def measure_photos(folder: Path | None, publish: bool) -> None:
+    """Measure the packaged model, or that in FOLDER, on real photos."""
+    from fmnist_utils.series import photo_report, publish_notebooks
+
+    answers = photo_report.ask(folder)
+    print(photo_report.text(answers))
+    if publish:
+        publish_notebooks.publish_photos(answers)
 
 
 @commands.command("stamp")

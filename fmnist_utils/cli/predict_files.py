@@ -31,6 +31,8 @@ class Line:
         A class, or "none of the ten"; empty if the file could not be read.
     top : list of dict
         The likeliest classes, each ``{"class": str, "probability": float}``, best first.
+    alternatives : list of str
+        The classes that are open beside the likeliest.
     error : str
         Why the file could not be read; empty if it could.
     """
@@ -38,6 +40,7 @@ class Line:
     file: str
     answer: str = ""
     top: list[dict[str, object]] = field(default_factory=list)
+    alternatives: list[str] = field(default_factory=list)
     error: str = ""
 
 
@@ -90,7 +93,7 @@ def _line(predictor: Predictor, file: Path, *, top: int, explain: bool) -> Line:
     if explain:
         _draw_steps(predictor, prepared, answers.probabilities[0].argmax(), file)
     ranked = [{"class": c, "probability": round(p, 4)} for c, p in answers.top(top)[0]]
-    return Line(str(file), answers.names()[0], ranked)
+    return Line(str(file), answers.names()[0], ranked, answers.alternatives()[0])
 
 
 def _write_table(lines: Iterable[Line], _: int) -> None:
@@ -99,17 +102,23 @@ def _write_table(lines: Iterable[Line], _: int) -> None:
     for line in lines:
         if not line.error:
             ranked = ", ".join(f"{best['class']} {best['probability']:.0%}" for best in line.top)
-            print(f"{line.answer:<{width}}  {line.file}  ({ranked})", flush=True)
+            known = line.answer != NONE_OF_THE_TEN
+            others = (
+                f"; may be {' or '.join(line.alternatives)}" if known and line.alternatives else ""
+            )
+            print(f"{line.answer:<{width}}  {line.file}  ({ranked}{others})", flush=True)
 
 
 def _write_csv(lines: Iterable[Line], top: int) -> None:
     """Print a header and one row for each file, as soon as it is answered."""
     ranks = [f"{what}_{k}" for k in range(1, top + 1) for what in ("class", "probability")]
     writer = csv.writer(sys.stdout)
-    writer.writerow(["file", "answer", "error", *ranks])
+    writer.writerow(["file", "answer", "error", *ranks, "alternatives"])
     for line in lines:
         ranked = [value for best in line.top for value in best.values()]
-        writer.writerow([line.file, line.answer, line.error, *ranked])
+        blanks = [""] * (len(ranks) - len(ranked))
+        others = ";".join(line.alternatives)
+        writer.writerow([line.file, line.answer, line.error, *ranked, *blanks, others])
         sys.stdout.flush()
 
 
@@ -125,7 +134,7 @@ def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Pat
     from fmnist_utils import plots
 
     figure = plots.photo_steps(
-        *prepared,
+        *prepared[:4],
         predictor.explain(prepared.image[None], [wanted])[0],
         title=f"{file.name}: what speaks for {CLASS_NAMES[wanted]}",
     )

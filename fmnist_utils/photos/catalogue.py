@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnist_utils import data, paths
 from fmnist_utils.errors import FailureError
 from fmnist_utils.files import atomic_write
-from fmnist_utils.photos.predictor import Predictor
+from fmnist_utils.photos.predictor import FILES, Predictor
 from fmnist_utils.similarity import Index
 
 _DIRECTIONS = 64  # principal directions of the embeddings, to search in a millisecond or two
@@ -52,7 +52,7 @@ def catalogue(predictor: Predictor) -> Catalogue:
     """
     training = data.load_training("fashion_mnist", train_size=60_000).train
     key = hashlib.sha256()
-    for name in ("model.onnx", "card.json"):
+    for name in FILES:
         key.update((predictor.folder / name).read_bytes())
     path = paths.runs_dir() / "embeddings" / f"{key.hexdigest()[:12]}.npy"
     shape = (len(training.labels), predictor.predict(training.images[:1]).embedding.shape[1])

@@ -15,6 +15,7 @@ import csv
 import hashlib
 import importlib.resources
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -54,6 +55,8 @@ class Photograph(NamedTuple):
         A JPEG with the published content.
     folder : str
         A key of `RIGHT_ANSWERS`.
+    judged : frozenset of int
+        The answers that one judgement or the other found right; empty where none of the ten is.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Photograph(NamedTuple):
 
     path: Path
     folder: str
+    judged: frozenset[int] = frozenset()
 
 
 def load(part: Part) -> list[Photograph]:
@@ -109,7 +113,14 @@ def load(part: Part) -> list[Photograph]:
                 f"{found[row['path']]} is not the published photo: delete it, and it is "
                 "downloaded again."
             )
-    return [Photograph(found[row["path"]], row["path"].split("/")[0]) for row in wanted]
+    return [
+        Photograph(found[row["path"]], row["path"].split("/")[0], _judged(row)) for row in wanted
+    ]
+
+
+def _judged(row: Mapping[str, str]) -> frozenset[int]:
+    answers = {*row["first_pass"].split(";"), *row["second_pass"].split(";")}
+    return frozenset(CLASS_NAMES.index(name) for name in answers - {"none"})
 
 
 def _listed() -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -18,9 +19,28 @@ from fmnist_utils.arrays import check_classes, check_pixels, scale_maps, softmax
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.errors import BadInputError, FailureError
 from fmnist_utils.photos import prepare
+from fmnist_utils.photos.second_opinion import (
+    SILENT,
+    SecondOpinion,
+    log_odds,
+    opinion,
+    revised,
+    session,
+)
 
 NONE_OF_THE_TEN = "none of the ten"
 _BATCH = 256
+FILES = ("model.onnx", "images.onnx", "card.json")
+# Of a card: by what logits are divided, below which energy score an image is of no class, and below
+# which probability a class is ruled out.
+NUMBERS = (
+    "temperature",
+    "images_temperature",
+    "energy_threshold",
+    "photo_energy_threshold",
+    "open_threshold",
+    "photo_open_threshold",
+)
 _SHIFT = 4  # pixels; a pixel of the last feature maps is about twice as wide
 
 
@@ -34,9 +54,13 @@ class Answers:
         0 to 1, each row sums to 1; calibrated, for images of one of the ten classes.
     energy_score : ndarray of shape (n,), float32
         ``logsumexp`` of the logits, the negative energy: high for an image like those that the
-        model was trained on, low for one out of distribution (Liu et al., arXiv 2010.03759).
+        model was trained on, low for one out of distribution (Liu et al., arXiv 2010.03759). Of a
+        photo, plus the log odds that the second opinion gives for one of the ten classes.
     known : ndarray of shape (n,), bool
         False where the answer is `NONE_OF_THE_TEN`: the energy score is below the threshold.
+    open : ndarray of shape (n, 10), bool
+        The classes that cannot be ruled out: in nine of ten cases the right one is among them
+        (split conformal prediction; Vovk, Gammerman and Shafer, 2005).
     embedding : ndarray of shape (n, d), float32
         The probabilities and the normalised inputs of the last layer, divided by sqrt(2). The inner
         product of two embeddings is the mean of the probability that both images are of one class
@@ -46,6 +70,7 @@ class Answers:
     probabilities: NDArray[np.float32]
     energy_score: NDArray[np.float32]
     known: NDArray[np.bool_]
+    open: NDArray[np.bool_]
     embedding: NDArray[np.float32]
 
     def __getitem__(self, part: slice) -> "Answers":
@@ -81,14 +106,27 @@ class Answers:
         ]
         return [row[:k] for row in ranked]
 
+    def alternatives(self) -> list[list[str]]:
+        """Return the other classes that are open for each image, the likeliest first."""
+        return [
+            [name for name, _ in row[1:] if allowed[CLASS_NAMES.index(name)]]
+            for row, allowed in zip(self.top(N_CLASSES), self.open.tolist(), strict=True)
+        ]
+
 
 class Predictor:
-    """A packaged model: ``model.onnx`` and ``card.json`` in a folder.
+    """A packaged model in a folder: two networks and a card.
+
+    ``model.onnx`` was trained on synthetic photos as well and is asked about everything;
+    ``images.onnx``, trained on images of the data set alone, is asked beside it about such images,
+    and `second_opinion` about photos.
 
     Parameters
     ----------
     folder : Path, optional
         By default that of the model that comes with the package.
+    alone : bool
+        Ask ``model.onnx`` alone.
 
     Raises
     ------
@@ -108,60 +146,90 @@ class Predictor:
     ((3, 10), 3)
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or paths.packaged_model_dir()
-        missing = [n for n in ("model.onnx", "card.json") if not (self.folder / n).exists()]
+    def __init__(self, folder: Path | None = None, *, alone: bool = False) -> None:
+        self.folder, self.alone = folder or paths.packaged_model_dir(), alone
+        missing = [name for name in FILES if not (self.folder / name).exists()]
         if missing:
             raise FailureError(
                 f"Model folder {self.folder} lacks {' and '.join(missing)}: install fmnist_utils "
                 "again, or name another folder."
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # a prediction; a service makes many at a time
-        self._session = onnxruntime.InferenceSession(
-            self.folder / "model.onnx", options, providers=["CPUExecutionProvider"]
-        )
-        self._input = self._session.get_inputs()[0].name
+        self._model = session(self.folder / "model.onnx")
+        self._images_model = session(self.folder / "images.onnx")
         lacks = {"logits", "embedding", "class_activation"}.difference(
-            output.name for output in self._session.get_outputs()
+            output.name for output in self._model.get_outputs()
         )
-        lacks |= {"temperature", "energy_threshold"}.difference(self.card)
+        lacks |= set(NUMBERS).difference(self.card)
         if lacks:
             raise FailureError(
                 f"The model in {self.folder} lacks {' and '.join(sorted(lacks))}: it is older than "
                 "this fmnist_utils, or of a network without global pooling. Make it anew with "
                 "fmnist package."
             )
+        self.second = SecondOpinion()
 
     @cached_property
     def card(self) -> dict[str, Any]:
         """What the model is: recipe, data, accuracy, temperature, limits."""
         return dict(json.loads((self.folder / "card.json").read_text(encoding="utf-8")))
 
-    def predict(self, pictures: ArrayLike) -> Answers:
+    def predict(self, pictures: ArrayLike, opinions: NDArray[np.float32] | None = None) -> Answers:
         """Return the answers to images.
 
         Parameters
         ----------
         pictures : array_like of shape (n, 28, 28), uint8
             0 is background, as in what `prepare.to_image` makes of photos.
+        opinions : ndarray of shape (n, 11), float32, optional
+            From `second_opinion.opinion`, where the images are of photos.
 
         Raises
         ------
         BadInputError
             If shape or dtype do not fit.
         """
-        logits, embedding = self._run(pictures, "logits", "embedding")
-        energy_score = np.logaddexp.reduce(logits, axis=1)
-        probabilities = softmax(logits / self.card["temperature"])
+        pixels = check_pixels(pictures)
+        if opinions is None:
+            opinions = np.tile(SILENT, (len(pixels), 1))
+        of_photo = np.asarray(opinions.any(axis=1))
+        logits, embedding = _run(self._model, pixels, "logits", "embedding")
+        energy_score = np.logaddexp.reduce(logits, axis=1) + log_odds(opinions)
+        shared = ~of_photo & (not self.alone)
+        if shared.any():
+            (others,) = _run(self._images_model, pixels[shared], "logits")
+            logits[shared] = (logits[shared] + others) / 2
+
+        def number(of: NDArray[np.bool_], *names: str) -> NDArray[np.float32]:
+            return np.where(of, *(np.float32(self.card[name]) for name in names))
+
+        temperature = number(shared, "images_temperature", "temperature")
+        probabilities = revised(softmax(logits / temperature[:, np.newaxis]), opinions)
+        least_energy = number(of_photo, "photo_energy_threshold", "energy_threshold")
+        least = number(of_photo, "photo_open_threshold", "open_threshold")
+        least = np.minimum(least, probabilities.max(axis=1))
         length = np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         joined = np.hstack([probabilities, embedding / length]) / np.sqrt(2)
         return Answers(
             probabilities=probabilities,
             energy_score=energy_score,
-            known=energy_score >= self.card["energy_threshold"],
+            known=energy_score >= least_energy,
+            open=probabilities >= least[:, np.newaxis],
             embedding=joined.astype(np.float32),
         )
+
+    def predict_photos(self, photos: Sequence[prepare.Prepared]) -> Answers:
+        """Return the answers to photos; on each a second opinion is heard.
+
+        Parameters
+        ----------
+        photos : sequence of Prepared
+            From `prepare.to_image`, at least one.
+        """
+        images = np.stack([photo.image for photo in photos])
+        if self.alone:
+            return self.predict(images)
+        seen = [self.second.garments(photo) for photo in photos]
+        return self.predict(images, np.stack(list(map(opinion, seen))))
 
     def predict_file(self, source: str | Path | bytes) -> tuple[prepare.Prepared, Answers]:
         """Return the steps from a photo to a 28x28 image, and the answer to that image.
@@ -177,7 +245,7 @@ class Predictor:
             If it is no image, or a damaged or too large one.
         """
         prepared = prepare.to_image(prepare.read(source))
-        return prepared, self.predict(prepared.image[None])
+        return prepared, self.predict_photos([prepared])
 
     def explain(self, pictures: ArrayLike, classes: ArrayLike) -> NDArray[np.float32]:
         """Return a Grad-CAM map of each image: where the last features raise the logit of a class.
@@ -209,15 +277,18 @@ class Predictor:
         maps = np.zeros(padded.shape, np.float32)
         for top, left in itertools.product((2 * _SHIFT, _SHIFT, 0), repeat=2):
             window = np.s_[:, top : top + IMAGE_SHAPE[0], left : left + IMAGE_SHAPE[1]]
-            (class_activation,) = self._run(padded[window], "class_activation")
+            (class_activation,) = _run(self._model, padded[window], "class_activation")
             chosen = np.maximum(class_activation[np.arange(len(pixels)), ..., wanted], 0)
             maps[window] += [cv2.resize(one, IMAGE_SHAPE) for one in chosen]
         return scale_maps(maps[:, _SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
 
-    def _run(self, pictures: ArrayLike, *outputs: str) -> list[NDArray[np.float32]]:
-        pixels = check_pixels(pictures)
-        batches = [
-            self._session.run(outputs, {self._input: pixels[start : start + _BATCH]})
-            for start in range(0, len(pixels), _BATCH)
-        ]
-        return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+def _run(
+    model: onnxruntime.InferenceSession, pixels: NDArray[np.uint8], *outputs: str
+) -> list[NDArray[np.float32]]:
+    (given,) = model.get_inputs()
+    batches = [
+        model.run(outputs, {given.name: pixels[start : start + _BATCH]})
+        for start in range(0, len(pixels), _BATCH)
+    ]
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 
 from fmnist_utils import paths, results
 from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.files import write_text
+from fmnist_utils.files import atomic_write, write_text
 from fmnist_utils.profiles import PROFILES
-from fmnist_utils.series import speed
+from fmnist_utils.series import photo_report, speed
 from fmnist_utils.series.pages import markdown_table, render
 
 COSTS = "costs.json"
@@ -165,6 +166,7 @@ def _stamped_readme() -> str:
     text = path.read_text(encoding="utf-8")
     tables = {
         "results": markdown_table(results.leaderboard(results.read(paths.published_results()))),
+        "photos": _photo_table(),
         "speed": speed.markdown(results.read(paths.published_figures_dir() / speed.FILE)),
     }
     for mark, table in tables.items():
@@ -175,6 +177,25 @@ def _stamped_readme() -> str:
             raise FailureError(f"{path} lacks the marks {begin.strip()} and {end}: put them back.")
         text = f"{before}{begin}{table}\n{end}{after}"
     return text
+
+
+def publish_photos(answers: pd.DataFrame) -> None:
+    """Keep answers to photos in the checkout, and write README's table of them.
+
+    Parameters
+    ----------
+    answers : DataFrame
+        From `photo_report.ask`.
+    """
+    with atomic_write(paths.published_figures_dir() / photo_report.PUBLISHED) as unfinished:
+        answers.to_csv(unfinished, index=False)
+    stamp()
+
+
+def _photo_table() -> str:
+    answers = pd.read_csv(paths.published_figures_dir() / photo_report.PUBLISHED)
+    whole = photo_report.table(answers)
+    return markdown_table(whole[whole["photos of"].isin(photo_report.SUMMARY)])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from fmnist_utils.photos.predictor import Answers
 # same, and while the answers of one batch are sent the next is at work.
 LARGEST = 16
 
+Images = NDArray[np.uint8]
+Opinions = NDArray[np.float32]
+
 
 class Batcher:
     """A predictor with a queue: what arrives while it works is its next batch.
@@ -23,25 +26,28 @@ class Batcher:
     Parameters
     ----------
     predict : callable
-        From images, uint8 of shape (n, 28, 28), to `predictor.Answers`; called in one thread.
+        From images, uint8 of shape (n, 28, 28), and second opinions on them, float32 of shape
+        (n, 11), to `predictor.Answers`; called in one thread.
     """
 
-    def __init__(self, predict: Callable[[NDArray[np.uint8]], Answers]) -> None:
+    def __init__(self, predict: Callable[[Images, Opinions], Answers]) -> None:
         self._predict = predict
-        self._queue: asyncio.Queue[tuple[NDArray[np.uint8], asyncio.Future[Answers]]]
+        self._queue: asyncio.Queue[tuple[Images, Opinions, asyncio.Future[Answers]]]
         self._queue = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, "predict")
 
-    async def predict(self, images: NDArray[np.uint8]) -> Answers:
+    async def predict(self, images: Images, opinions: Opinions) -> Answers:
         """Return the answers to one request's images, in their order, while `run` runs.
 
         Parameters
         ----------
         images : ndarray of shape (n, 28, 28), uint8
             0 is background.
+        opinions : ndarray of shape (n, 11), float32
+            See `predictor.Predictor.predict`.
         """
         answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((images, answers))
+        self._queue.put_nowait((images, opinions, answers))
         return await answers
 
     async def run(self) -> None:
@@ -51,15 +57,15 @@ class Batcher:
             batch = [await self._queue.get()]
             while len(batch) < LARGEST and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            images = np.concatenate([asked for asked, _ in batch])
+            images, opinions = (np.concatenate(part) for part in list(zip(*batch, strict=True))[:2])
             try:
-                answers = await loop.run_in_executor(self._thread, self._predict, images)
+                answers = await loop.run_in_executor(self._thread, self._predict, images, opinions)
             except Exception as error:
-                for _, answered in batch:
+                for *_, answered in batch:
                     if not answered.done():
                         answered.set_exception(error)
                 continue
-            for asked, answered in batch:
+            for asked, _, answered in batch:
                 if not answered.done():  # who asked may have gone
                     answered.set_result(answers[: len(asked)])
                 answers = answers[len(asked) :]

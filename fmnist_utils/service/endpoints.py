@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.photos.predictor import Answers
+from fmnist_utils.photos.second_opinion import SILENT, likeliest
 from fmnist_utils.service import pictures, uploads
 from fmnist_utils.service.schemas import (
     PHOTO_BODY,
@@ -21,6 +22,7 @@ from fmnist_utils.service.schemas import (
     PROBLEM,
     ClassName,
     ClassProbability,
+    Garment,
     Health,
     ModelCard,
     Prediction,
@@ -67,13 +69,17 @@ async def predict(
         predictions = _predictions(answers, top)
     else:
         files = await uploads.files(request, service.limits)
-        photos = await service.prepared(*files)
-        answers = await service.answers(np.stack([photo.image for photo in photos]))
+        photos = await service.asked(*files)
+        answers = await service.answers_to_photos(photos)
         predictions = _predictions(answers, top)
         for prediction, file, photo in zip(predictions, files, photos, strict=True):
             prediction.name = file.name
             if steps:
-                prediction.steps = await asyncio.to_thread(pictures.steps, photo)
+                prediction.steps = await asyncio.to_thread(pictures.steps, photo.steps)
+                prediction.garments = [
+                    Garment(name=garment, probability=round(probability, 4))
+                    for garment, probability in likeliest(photo.garments, 3)
+                ]
     return Predictions(model=service.predictor.card["name"], predictions=predictions)
 
 
@@ -86,10 +92,10 @@ async def explain(
     ] = None,
 ) -> Response:
     """Draw where on the 28x28 image something speaks for a class (Grad-CAM)."""
-    (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
-    image = prepared.image
+    (photo,) = await service.asked(await uploads.one_file(request, service.limits))
+    image = photo.steps.image
     if name is None:
-        answers = await service.answers(image[np.newaxis])
+        answers = await service.answers_to_photos([photo])
         name = CLASS_NAMES[int(answers.probabilities[0].argmax())]
 
     def drawn() -> bytes:
@@ -109,8 +115,8 @@ async def similar(
     catalogue = service.catalogue
     if catalogue is None:
         raise HTTPException(503, service.no_catalogue)
-    (prepared,) = await service.prepared(await uploads.one_file(request, service.limits))
-    answers = await service.answers(prepared.image[np.newaxis])
+    photos = await service.asked(await uploads.one_file(request, service.limits))
+    answers = await service.answers_to_photos(photos)
     found = await asyncio.to_thread(catalogue.index.search, answers.embedding, k)
     return SimilarImages(
         similar=[
@@ -142,7 +148,7 @@ async def healthz() -> Health:
 @router.get("/readyz")
 async def readyz(service: Shared) -> Health:
     """Tell that the model answers."""
-    await service.batcher.predict(np.zeros((1, *IMAGE_SHAPE), np.uint8))
+    await service.batcher.predict(np.zeros((1, *IMAGE_SHAPE), np.uint8), SILENT[np.newaxis])
     return Health(status="ready")
 
 
@@ -166,12 +172,14 @@ def _predictions(answers: Answers, top: int) -> list[Prediction]:
             known=known,
             energy_score=round(energy_score, 3),
             classes=[ClassProbability(name=c, probability=round(p, 4)) for c, p in ranked],
+            alternatives=others,
         )
-        for name, known, energy_score, ranked in zip(
+        for name, known, energy_score, ranked, others in zip(
             answers.names(),
             answers.known.tolist(),
             answers.energy_score.tolist(),
             answers.top(top),
+            answers.alternatives(),
             strict=True,
         )
     ]

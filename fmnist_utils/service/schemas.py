@@ -57,6 +57,13 @@ class ClassProbability(BaseModel):
     probability: float
 
 
+class Garment(BaseModel):
+    """One of ImageNet's classes that are worn or carried, and its probability among these."""
+
+    name: str
+    probability: float
+
+
 class Prediction(BaseModel):
     """The answer to one photo or array of pixels."""
 
@@ -64,6 +71,14 @@ class Prediction(BaseModel):
     known: bool = Field(description="False if it is none of the ten")
     energy_score: float = Field(description="High for an image like those of the training")
     classes: list[ClassProbability] = Field(description="The likeliest, best first")
+    alternatives: list[ClassName] = Field(
+        description="Classes that are open beside the likeliest: in nine of ten cases the right "
+        "one is that or one of these"
+    )
+    garments: list[Garment] | None = Field(
+        default=None,
+        description="What a network for photographs sees, best first; absent if not asked for",
+    )
     name: str | None = Field(default=None, description="Of the file; absent for arrays of pixels")
     steps: dict[str, str] | None = Field(
         default=None,
@@ -109,9 +124,15 @@ class ModelCard(BaseModel):
     data: dict[str, str] = Field(description="SHA-256 of each file it was trained on")
     parameters: int
     limits: str
+    images_recipe: dict[str, Any] = Field(description="Of the network for images alone")
     temperature: float = Field(description="By which logits are divided before the softmax")
+    images_temperature: float = Field(description="The same for the mean of both networks' logits")
     energy_threshold: float = Field(description="An image below it is none of the ten")
+    photo_energy_threshold: float = Field(description="A photo below it is none of the ten")
+    open_threshold: float = Field(description="A class less probable is ruled out for an image")
+    photo_open_threshold: float = Field(description="A class less probable is so for a photo")
     accuracy: Accuracy
+    accuracy_alone: Accuracy = Field(description="Of the first network alone")
 
 
 class Health(BaseModel):

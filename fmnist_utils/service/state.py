@@ -3,9 +3,10 @@
 import asyncio
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,28 @@ from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos import prepare
 from fmnist_utils.photos.catalogue import Catalogue
 from fmnist_utils.photos.predictor import Answers, Predictor
+from fmnist_utils.photos.second_opinion import SILENT, opinion
 from fmnist_utils.service.batching import Batcher
 from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.middleware import LOG, Metrics
 from fmnist_utils.service.uploads import Upload
 
 _TINY = 4096  # bytes; to hand images of 28x28 pixels to threads takes longer than to read them
+
+
+class Asked(NamedTuple):
+    """A photo as it is asked about.
+
+    Parameters
+    ----------
+    steps : prepare.Prepared
+        From the photo to its 28x28 image.
+    garments : ndarray of shape (garments,), float32
+        What the network for photographs sees in it.
+    """
+
+    steps: prepare.Prepared
+    garments: NDArray[np.float32]
 
 
 class Service:
@@ -63,8 +80,8 @@ class Service:
             self.no_catalogue = "The service has no training images; its log tells why."
             LOG.warning(json.dumps({"event": "no similar images", "reason": str(error)}))
 
-    async def prepared(self, *files: Upload) -> list[prepare.Prepared]:
-        """Return the steps from each upload to a 28x28 image.
+    async def asked(self, *files: Upload) -> list[Asked]:
+        """Return the steps from each upload to a 28x28 image, and a second opinion on it.
 
         Parameters
         ----------
@@ -78,26 +95,43 @@ class Service:
         """
         if sum(len(file.content) for file in files) <= _TINY:
             with suppress(BadInputError):  # whatever is wrong with one, its thread will tell
-                return [_prepared(file, math.prod(IMAGE_SHAPE)) for file in files]
+                return [self._asked(file, math.prod(IMAGE_SHAPE)) for file in files]
         most = self.limits.pixels
-        return await asyncio.gather(*(asyncio.to_thread(_prepared, file, most) for file in files))
+        return await asyncio.gather(*(asyncio.to_thread(self._asked, file, most) for file in files))
 
-    async def answers(self, images: NDArray[np.uint8]) -> Answers:
+    async def answers(
+        self, images: NDArray[np.uint8], opinions: NDArray[np.float32] | None = None
+    ) -> Answers:
         """Return the answers to images, and count them.
 
         Parameters
         ----------
         images : ndarray of shape (n, 28, 28), uint8
             0 is background.
+        opinions : ndarray of shape (n, 11), float32, optional
+            See `predictor.Predictor.predict`.
         """
-        answers = await self.batcher.predict(images)
+        if opinions is None:
+            opinions = np.tile(SILENT, (len(images), 1))
+        answers = await self.batcher.predict(images, opinions)
         for name in answers.names():
             self.metrics.answers.labels(name).inc()
         return answers
 
+    async def answers_to_photos(self, photos: Sequence[Asked]) -> Answers:
+        """Return the answers to photos, and count them.
 
-def _prepared(upload: Upload, max_pixels: int) -> prepare.Prepared:
-    try:
-        return prepare.to_image(prepare.read(upload.content, max_pixels=max_pixels))
-    except BadInputError as error:
-        raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
+        Parameters
+        ----------
+        photos : sequence of Asked
+            From `asked`, at least one.
+        """
+        images = np.stack([photo.steps.image for photo in photos])
+        return await self.answers(images, np.stack([opinion(photo.garments) for photo in photos]))
+
+    def _asked(self, upload: Upload, max_pixels: int) -> Asked:
+        try:
+            steps = prepare.to_image(prepare.read(upload.content, max_pixels=max_pixels))
+        except BadInputError as error:
+            raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
+        return Asked(steps, self.predictor.second.garments(steps))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
+from python_multipart.exceptions import MultipartParseError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -163,6 +164,8 @@ async def _form(request: Request, limit: int) -> list[Upload]:
             found = [Upload(_sendable(file.filename or ""), await file.read()) for file in sent]
     except UnicodeError as error:
         raise HTTPException(400, "The form's names are not in its charset.") from error
+    except MultipartParseError as error:  # newer versions of Starlette turn it into a 400
+        raise HTTPException(400, f"The form is damaged: {error}.") from error
     if not found:
         raise BadInputError("The form holds no file: add at least one, under any name.")
     return found

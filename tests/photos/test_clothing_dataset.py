@@ -26,7 +26,13 @@ def test_photos_of_the_ten_classes_are_290():
 @pytest.fixture
 def two(tmp_path, monkeypatch):
     rows = [
-        {"path": f"hat/{i}.jpg", "sha256": hashlib.sha256(bytes([i])).hexdigest(), "part": "tuning"}
+        {
+            "path": f"hat/{i}.jpg",
+            "sha256": hashlib.sha256(bytes([i])).hexdigest(),
+            "part": "tuning",
+            "first_pass": "none",
+            "second_pass": "Bag;none",
+        }
         for i in range(2)
     ]
     monkeypatch.setattr(clothing_dataset, "_listed", lambda: rows)
@@ -43,6 +49,7 @@ def test_they_are_found_and_verified(two):
         ("hat", "0.jpg"),
         ("hat", "1.jpg"),
     ]
+    assert {photo.judged for photo in found} == {frozenset({CLASS_NAMES.index("Bag")})}
     assert clothing_dataset.load("measuring") == []
     (two / "hat" / "1.jpg").write_bytes(b"another")
     with pytest.raises(FailureError, match=r"1\.jpg is not the published photo"):

@@ -10,6 +10,7 @@ import pytest
 from fmnist_utils import data, paths
 from fmnist_utils.classes import CLASS_NAMES
 from fmnist_utils.errors import BadInputError, FailureError
+from fmnist_utils.photos import predictor as predictor_module
 from fmnist_utils.photos.predictor import NONE_OF_THE_TEN, Predictor
 
 SKETCHES = data.sketches(40, seed=1).images
@@ -48,14 +49,14 @@ def test_one_by_one_or_in_batches_is_the_same(predictor):
 def test_it_is_the_keras_model_of_the_package(predictor):
     import keras
 
+    alone = Predictor(alone=True)
     model = keras.models.load_model(predictor.folder / "model.keras")
     logits = np.log(model(SKETCHES).numpy().astype(np.float64)) / predictor.card["temperature"]
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = powers / powers.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(predictor.predict(SKETCHES).probabilities, expected, atol=1e-4)
-    assert model.count_params() <= 500_000
-    for name in ("model.onnx", "model.keras"):
-        assert (predictor.folder / name).stat().st_size < 2_000_000
+    np.testing.assert_allclose(alone.predict(SKETCHES).probabilities, expected, atol=1e-4)
+    assert predictor.card["parameters"] <= 600_000
+    assert sum((predictor.folder / f"{n}.onnx").stat().st_size for n in ("model", "images")) < 2.5e6
 
 
 def test_what_the_top_names_is_in_order(predictor):
@@ -89,7 +90,7 @@ def test_an_explanation_is_finer_than_the_features_and_in_its_place(monkeypatch,
         parts = pictures.reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
         return [parts[..., None] * (np.arange(10) == 3)]
 
-    monkeypatch.setattr(Predictor, "_run", brightness)
+    monkeypatch.setattr(predictor_module, "_run", brightness)
     image = np.zeros((2, 28, 28), np.uint8)
     top, left = place
     image[0, top : top + 5, left : left + 5] = 255
@@ -116,7 +117,7 @@ def test_what_is_no_image_is_refused(predictor, pictures, message):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(FailureError, match=r"lacks model\.onnx and card\.json"):
+    with pytest.raises(FailureError, match=r"lacks model\.onnx and images\.onnx and card\.json"):
         Predictor(tmp_path)
 
 
@@ -124,7 +125,8 @@ def test_an_older_card_is_named(predictor, tmp_path):
     older = predictor.card | {"familiarity_threshold": predictor.card["energy_threshold"]}
     del older["energy_threshold"]
     (tmp_path / "card.json").write_text(json.dumps(older), encoding="utf-8")
-    shutil.copy(predictor.folder / "model.onnx", tmp_path)
+    for name in ("model.onnx", "images.onnx"):
+        shutil.copy(predictor.folder / name, tmp_path)
     with pytest.raises(FailureError, match=r"lacks energy_threshold: .* fmnist package"):
         Predictor(tmp_path)
 
@@ -134,7 +136,8 @@ def test_an_older_network_is_named(predictor, tmp_path):
     (output,) = (one for one in network.graph.output if one.name == "class_activation")
     network.graph.output.remove(output)
     onnx.save(network, tmp_path / "model.onnx")
-    shutil.copy(predictor.folder / "card.json", tmp_path)
+    for name in ("card.json", "images.onnx"):
+        shutil.copy(predictor.folder / name, tmp_path)
     with pytest.raises(FailureError, match=r"lacks class_activation: .* fmnist package"):
         Predictor(tmp_path)
 

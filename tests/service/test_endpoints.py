@@ -204,6 +204,11 @@ HOSTILE = {
     "fractions": (json.dumps([[0.5] * 28] * 28).encode(), "application/json", 422),
     "long strings": (json.dumps(["a" * 1000] + [""] * 1000).encode(), "application/json", 422),
     "endless lists": (b"[" + b"[]," * 60_000 + b"[]]", "application/json", 413),
+    "a damaged form": (
+        b"--x\r\n[{}, {'a': [None]}]: b\r\n\r\nc\r\n--x--\r\n",
+        "multipart/form-data; boundary=x",
+        400,
+    ),
     "an odd charset": (
         b"--x\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\nc\r\n--x--\r\n",
         "multipart/form-data; boundary=x; charset=undefined",
@@ -339,15 +344,20 @@ def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
     sizes, first = [], threading.Event()
     images = data.sketches(2 * LARGEST, seed=6).images
 
-    def slow(pictures):
+    opinions = np.random.default_rng(0).normal(size=(len(images), 11)).astype(np.float32)
+
+    def slow(pictures, heard):
         sizes.append(len(pictures))
         first.wait(5)
-        return PREDICTOR.predict(pictures)
+        return PREDICTOR.predict(pictures, heard)
 
     async def ask():
         batcher = Batcher(slow)
         worker = asyncio.create_task(batcher.run())
-        asked = [asyncio.create_task(batcher.predict(image[None])) for image in images]
+        asked = [
+            asyncio.create_task(batcher.predict(images[i : i + 1], opinions[i : i + 1]))
+            for i in range(len(images))
+        ]
         await asyncio.sleep(0.1)
         first.set()
         answers = await asyncio.gather(*asked)
@@ -357,23 +367,23 @@ def test_batches_form_while_the_model_works_and_everyone_gets_his_own():
     answers = asyncio.run(ask())
     assert sum(sizes) == len(images)
     assert max(sizes) == LARGEST
-    expected = PREDICTOR.predict(images)
+    expected = PREDICTOR.predict(images, opinions)
     for i, answer in enumerate(answers):
         np.testing.assert_allclose(answer.embedding[0], expected.embedding[i], atol=1e-5)
 
 
 def test_a_failure_reaches_those_who_wait_and_no_others():
-    def fails_once(pictures):
+    def fails_once(pictures, opinions):
         if pictures.any():
             raise RuntimeError("broken")
-        return PREDICTOR.predict(pictures)
+        return PREDICTOR.predict(pictures, opinions)
 
     async def ask():
         batcher = Batcher(fails_once)
         worker = asyncio.create_task(batcher.run())
         with pytest.raises(RuntimeError, match="broken"):
-            await batcher.predict(SKETCHES.images)
-        answers = await batcher.predict(np.zeros((1, 28, 28), np.uint8))
+            await batcher.predict(SKETCHES.images, np.zeros((len(SKETCHES.images), 11)))
+        answers = await batcher.predict(np.zeros((1, 28, 28), np.uint8), np.zeros((1, 11)))
         worker.cancel()
         return answers
 
