@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fmnist_utils import data, evaluation, plots
 from fmnist_utils.classes import CLASS_NAMES
@@ -87,15 +89,24 @@ def test_predictions_from_elsewhere(tmp_path: Path) -> None:
     np.testing.assert_array_equal(evaluation_report.read_predictions(path, 40), RIGHT)
 
 
-@pytest.mark.parametrize("name", ["id", "ImageId", "index", ""])
-@pytest.mark.parametrize("first", [0, 1])
-def test_an_id_column_sorts(tmp_path: Path, name: str, first: int) -> None:
-    path = tmp_path / "predictions.csv"
-    order = np.random.default_rng(0).permutation(40)
-    table = pd.DataFrame({name: order + first, "label": TEST.labels[order]})
-    table.to_csv(path, index=False)
+@given(
+    order=st.permutations(range(40)),
+    first=st.sampled_from([0, 1]),
+    name=st.sampled_from(["id", "ImageId", "index", ""]),
+    behind=st.booleans(),
+    repeated=st.integers(0, 39),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_an_id_column_sorts_or_is_refused(
+    tmp_path: Path, order: list[int], first: int, name: str, *, behind: bool, repeated: int
+) -> None:
+    path, ids = tmp_path / "predictions.csv", np.array(order) + first
+    table = pd.DataFrame({name: ids, "label": TEST.labels[order]})
+    behind &= bool(name)  # where pandas writes an index without a name, it comes first
+    table.iloc[:, :: -1 if behind else 1].to_csv(path, index=False)
     np.testing.assert_array_equal(evaluation_report.read_predictions(path, 40), RIGHT)
-    table.assign(**{name: 3}).to_csv(path, index=False)
+    ids[repeated - 1] = ids[repeated]
+    table.assign(**{name: ids}).to_csv(path, index=False)
     with pytest.raises(BadInputError, match="need each number from 0 to 39, or from 1 to 40, once"):
         evaluation_report.read_predictions(path, 40)
 
