@@ -28,8 +28,7 @@ FORMATS = tuple(
 SUFFIXES = tuple(end for end, name in Image.registered_extensions().items() if name in FORMATS)
 # What the command draws beside a photo: the steps to an answer, similar images, explanations.
 _DRAWN = ("explained", "similar", *EXPLANATIONS)
-_WORKING_SIDE = 240  # pixels; enough for a garment that is shrunk to 28
-_OUTLINE_SIDE = 160  # to find its outline, which takes most of the time, on fewer
+_WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -381,17 +380,14 @@ def _upright(image: Image.Image) -> Photo:
 
 def _grab_cut(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return the mask of the garment, given that the border of the photo is background."""
-    scale = min(1.0, _OUTLINE_SIDE / max(rgb.shape[:2]))
-    small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    border = max(2, round(0.03 * max(small.shape[:2])))
-    if min(small.shape[:2]) < max(8, 2 * border + 1):  # too narrow to have an inside
+    border = max(2, round(0.03 * max(rgb.shape[:2])))
+    if min(rgb.shape[:2]) < max(8, 2 * border + 1):  # too narrow to have an inside
         return np.ones(rgb.shape[:2], bool)
-    mask = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+    mask = np.full(rgb.shape[:2], cv2.GC_BGD, np.uint8)
     mask[border:-border, border:-border] = cv2.GC_PR_FGD
     cv2.setRNGSeed(0)  # it begins with clusters that are drawn
     state = np.zeros((2, 1, 65))
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)  # its distances are more like those one sees
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # its distances are more like those one sees
     no_box = (0, 0, 0, 0)
     cv2.grabCut(lab, mask, no_box, state[0], state[1], 5, cv2.GC_INIT_WITH_MASK)
-    garment = np.isin(mask, [cv2.GC_FGD, cv2.GC_PR_FGD]).astype(np.float32)
-    return cv2.resize(garment, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+    return np.isin(mask, [cv2.GC_FGD, cv2.GC_PR_FGD])
