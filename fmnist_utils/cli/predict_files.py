@@ -17,6 +17,7 @@ from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos.predictor import NONE_OF_THE_TEN, Predictor
 from fmnist_utils.photos.prepare import Prepared, drawing
+from fmnist_utils.photos.second_opinion import likeliest
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,13 @@ WRITERS = {"table": _write_table, "csv": _write_csv, "json": _write_json}
 def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Path) -> None:
     from fmnist_utils import plots
 
+    seen = likeliest(predictor.second.garments(prepared), 3)
+    named = ", ".join(f"{name} {probability:.0%}" for name, probability in seen)
+    title = f"{file.name}: what speaks for {CLASS_NAMES[wanted]}"
     figure = plots.photo_steps(
         *prepared[:4],
         predictor.explain(prepared.image[None], [wanted])[0],
-        title=f"{file.name}: what speaks for {CLASS_NAMES[wanted]}",
+        title=f"{title}\nThe network for photographs sees: {named}" if seen else title,
     )
     plots.save_figure(figure, drawing(file, "explained"))
 

@@ -19,10 +19,10 @@ from fmnist_utils.photos.predictor import NUMBERS, Predictor
 _REFUSED_IMAGES, _REFUSED_UNAIDED, _REFUSED_PHOTOS = 0.04, 0.08, 0.12
 _RULED_OUT = 0.1  # share of right answers that may be ruled out
 LIMITS = (
-    "Sees one garment on a plain background, as grey 28x28 pixels: no material, no size. Trained on "
-    "catalogue pictures of one shop from 2017, European fashion, never on photos; a network for "
-    "photographs in general gives a second opinion. Worn clothes, several garments, strong folds and "
-    "views from above mislead both. A probability is meant for garments of the ten kinds."
+    "Sees one garment on a plain background, as grey 28x28 pixels: no material, no size. Trained "
+    "on catalogue pictures of one shop from 2017, European fashion, never on photos; a network for "
+    "photographs in general gives a second opinion. Worn clothes, several garments, strong folds "
+    "and views from above mislead both. A probability is meant for garments of the ten kinds."
 )
 
 
