@@ -5,7 +5,7 @@ The course stands flat, and lessons import it. Each module imports from those ab
 - `classes`, `errors`, `paths`, `hardware`, `arrays`, `files`, `typed_fields`: what all need
 - `data`: splits, downloads, readers of other people's files, sketches that stand in for data
 - `recipes`: what is trained; `profiles`: how much; `layers`, `optimizers`, `models`, `augment`;
-  `layer_graph`: a network's layers one by one; `arithmetic`: in which precision
+  `layer_graph`: a network's layers one by one; `arithmetic`, `operations`: in which precision
 - `evaluation`, `calibration`, `explain`, `duplicates`: measures of answers, networks and images
 - `plots`: every figure; `results`: what was measured, in ``results.json``
 - `training`: one training, and its `checkpoints`; `store`: runs, each trained once

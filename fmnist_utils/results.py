@@ -116,6 +116,7 @@ def record(
     seed: int,
     parameters: int | None = None,
     train_seconds: float | None = None,
+    training_operations: int | None = None,
     key: str | None = None,
 ) -> None:
     """Add one seed's metrics to a ``results.json``; a row grows seed by seed.
@@ -136,6 +137,8 @@ def record(
         Of the model.
     train_seconds : float, optional
         Wall-clock seconds of training.
+    training_operations : int, optional
+        See `operations.training`.
     key : str, optional
         Of what was trained, whatever its seed: a row starts anew where it differs, since a recipe
         that has changed is another recipe of the same name.
@@ -149,7 +152,9 @@ def record(
         print("Not recorded: the sketches stand in for data.")
         return
     about = dataclasses.asdict(study)
-    cost = {"parameters": parameters, "train_seconds": [train_seconds], **environment()}
+    cost: Row = {"parameters": parameters, "train_seconds": [train_seconds], **environment()}
+    if training_operations is not None:
+        cost["training_operations"] = training_operations
     found = [
         {"metric": name, "key": key, "seeds": [seed], "values": [float(value)]}
         for name, value in metrics.items()
@@ -245,7 +250,7 @@ def leaderboard(rows: Iterable[Row], *, split: str = "test", profile: str = "ful
     -------
     pandas.DataFrame
         Texts, ready to show: accuracy and macro F1 in percent with the half-width of their 95 %
-        intervals over seeds, parameters, mean seconds of training, seeds, notebook.
+        intervals over seeds, parameters, operations and mean seconds of training, seeds, notebook.
     """
     wanted = ("fashion_mnist", split, profile)
     chosen = [r for r in rows if (r["dataset"], r["split"], r["profile"]) == wanted]
@@ -258,6 +263,7 @@ def leaderboard(rows: Iterable[Row], *, split: str = "test", profile: str = "ful
                 "accuracy (%)": _percent(row),
                 "macro F1 (%)": f1.get(_name(row), ""),
                 "parameters": "" if row["parameters"] is None else f"{row['parameters']:,}",
+                "training (10¹² operations)": _trillions(row.get("training_operations")),
                 "training (s)": _seconds(row),
                 "seeds": str(len(row["seeds"])),
                 "notebook": row["notebook"],
@@ -276,6 +282,10 @@ def _grown(row: Row | None, added: Row) -> Row:
     seeds = sorted(measured)
     values, seconds = zip(*(measured[seed] for seed in seeds), strict=True)
     return {**added, "seeds": seeds, "values": values, "train_seconds": seconds, **spread(values)}
+
+
+def _trillions(operations: int | None) -> str:
+    return "" if operations is None else f"{operations / 1e12:,.0f}"
 
 
 def _identity(row: Row) -> tuple[str, ...]:

@@ -118,9 +118,15 @@ def _course() -> list[str]:
     return [*lessons, *_modules(*flat, *folders, "photos")]
 
 
+def _series() -> list[str]:
+    # One has an environment of its own: make second-opinion.
+    names = {path.name for path in PACKAGE.joinpath("series").glob("*.py")}
+    return _modules(*(f"series/{name}" for name in names - {"bundle_second_opinion.py"}))
+
+
 USED = {
     "course": _course,
-    "series": lambda: _modules("series"),
+    "series": _series,
     "serve": lambda: _modules("service", "data/published.py"),  # it downloads the catalogue
     "export": lambda: _modules("export.py"),
 }

@@ -401,7 +401,7 @@ def export_recipe(
 @click.option("--into", type=_PATH, metavar="DIR", help="Where to write instead.")
 @_needs("export")
 def package_model(name: str, assignments: tuple[str, ...], into: Path | None) -> None:
-    """Make the package's own model anew: of the recipe NAME, and for images of small."""
+    """Make the packaged model anew."""
     recipe = _recipe(name, assignments)
     from fmnist_utils import paths, recipes
     from fmnist_utils.series import bundle_model

@@ -193,8 +193,10 @@ def publish_photos(answers: pd.DataFrame) -> None:
 
 
 def _photo_table() -> str:
-    answers = pd.read_csv(paths.published_figures_dir() / photo_report.PUBLISHED)
-    whole = photo_report.table(answers)
+    path = paths.published_figures_dir() / photo_report.PUBLISHED
+    if not path.exists():  # nothing has been measured yet
+        return ""
+    whole = photo_report.table(pd.read_csv(path))
     return markdown_table(whole[whole["photos of"].isin(photo_report.SUMMARY)])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_utils import data, evaluation, paths, recipes, results, store
+from fmnist_utils import data, evaluation, models, operations, paths, recipes, results, store
 from fmnist_utils.data.splits import training_split
 from fmnist_utils.errors import unknown
 from fmnist_utils.files import atomic_write
@@ -77,7 +77,10 @@ def read_test(
         variant=variant,
     )
     path = (paths.published_figures_dir() if publish else paths.runs_dir()) / "results.json"
-    key = store.key(recipes.override(recipe, seed=0))
+    about_training: dict[str, Any] = {
+        "key": store.key(recipes.override(recipe, seed=0)),
+        "operations_each": _training_operations(recipe),
+    }
     kinds = _KINDS if tta else _KINDS[:1]
     read: list[_Predictions] = []
     for seed in seeds:
@@ -86,15 +89,17 @@ def read_test(
         read.append(_predictions(one, test.images, kinds, file))
         for kind in kinds:
             study = _of_variant(about, kind)
-            _record(path, study, read[-1:], kind, test.labels, seed=seed, key=key)
+            _record(path, study, read[-1:], kind, test.labels, seed=seed, **about_training)
         if "validation" in read[-1].probabilities:
             study, held_out = replace(about, split="validation"), _held_out(one)
-            _record(path, study, read[-1:], "validation", held_out.labels, seed=seed, key=key)
+            _record(
+                path, study, read[-1:], "validation", held_out.labels, seed=seed, **about_training
+            )
     if ensemble and len(read) > 1:
         for kind in kinds:
             study = _of_variant(about, "ensemble", kind)
             # Ensembles share networks: two of them would be no two seeds with an interval.
-            _record(path, study, read, kind, test.labels, seed=0, key=key)
+            _record(path, study, read, kind, test.labels, seed=0, **about_training)
     together = f"{len(seeds)} networks together" if len(seeds) > 1 else f"Seed {seeds[0]}"
     print(f"{together}, class by class:")
     print(evaluation.class_report(test.labels, _mean(read, "plain")).round(4).to_string())
@@ -120,6 +125,7 @@ def _record(
     *,
     seed: int,
     key: str,
+    operations_each: int,
 ) -> None:
     """Measure the mean prediction of some networks, print what comes out and add it to results."""
     metrics = evaluation.metrics(labels, _mean(networks, kind))
@@ -140,6 +146,7 @@ def _record(
         seed=seed,
         parameters=sum(network.parameters for network in networks),
         train_seconds=sum(network.train_seconds for network in networks),
+        training_operations=len(networks) * operations_each,
         key=key,
     )
 
@@ -208,6 +215,13 @@ def _kept(path: Path, kinds: Iterable[str]) -> _Predictions | None:
 def _held_out(recipe: Recipe) -> data.Labelled:
     """Return the validation images of a recipe."""
     return training_split(recipe.dataset, recipe.train_size).validation
+
+
+def _training_operations(recipe: Recipe) -> int:
+    # Of synthetic photos there is one an image, and an image of no class for every fourth.
+    n = recipe.train_size * 9 // 4 if recipe.synthetic_photos else recipe.train_size
+    model = models.build(recipe.model, recipe.options)
+    return operations.training(model, operations.images_shown(recipe, n))
 
 
 def _file(name: str, recipe: Recipe) -> Path:

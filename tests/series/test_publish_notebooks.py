@@ -14,7 +14,7 @@ from fmnist_utils.series import publish_notebooks, runner
 
 ROOT = Path(__file__).parents[2]
 _MARKED = (
-    "# T\n<!-- speed -->\nold\n<!-- end of speed -->\n"
+    "# T\n<!-- photos -->\n<!-- end of photos -->\n<!-- speed -->\nold\n<!-- end of speed -->\n"
     "<!-- results -->\nold\n<!-- end of results -->\nend\n"
 )
 

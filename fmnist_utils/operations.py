@@ -1,0 +1,71 @@
+"""What a network and its training cost in arithmetic, which no machine changes."""
+
+import math
+from collections.abc import Iterator
+
+import keras
+
+from fmnist_utils import layer_graph
+from fmnist_utils.recipes import Recipe
+
+
+def forward(model: keras.Model) -> int:
+    """Return the operations of one answer: multiply-adds times two, of all layers with a kernel.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As for `layer_graph.flattened`. Activations, normalisations and pooling are not counted:
+        they are a few hundredths.
+
+    Examples
+    --------
+    >>> from fmnist_utils import models, operations
+    >>> operations.forward(models.build("dense", {"units": [100]})) == 2 * (784 * 100 + 100 * 10)
+    True
+    """
+    return sum(_by_layer(model))
+
+
+def training(model: keras.Model, images: int) -> int:
+    """Return the operations of a training that shows so many images, all epochs together.
+
+    A layer costs as much again for the gradient of its kernel, and for that of its input, which
+    the first one does not need.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As for `forward`; the layers that are not trained are counted as if they were.
+    images : int
+        See `images_shown`.
+    """
+    layers = list(_by_layer(model))
+    return images * (3 * sum(layers) - layers[0])
+
+
+def images_shown(recipe: Recipe, n: int) -> int:
+    """Return how many images a training shows, all epochs together.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its selection shows every image in the first epoch, and a share of them from then on.
+    n : int
+        Images to train on, synthetic ones too.
+    """
+    later = n if recipe.selection == 1 else max(1, round(recipe.selection * n))
+    return n + (recipe.epochs - 1) * later
+
+
+def _by_layer(model: keras.Model) -> Iterator[int]:
+    for layer in layer_graph.flattened(model).layers:
+        kernels = [w for w in layer.weights if "kernel" in w.name]
+        if not kernels:
+            continue
+        positions = math.prod(layer.output.shape[1:-1])  # 1 where a dense layer answers
+        if isinstance(layer, keras.layers.SeparableConv2D):
+            yield 2 * positions * sum(math.prod(kernel.shape) for kernel in kernels)
+        else:
+            (kernel,) = kernels
+            yield 2 * positions * math.prod(kernel.shape)
