@@ -71,7 +71,7 @@ second-opinion: $(VENV)/installed  ## Make the network for photographs anew, fro
 	.venv-torch/bin/python -m fmnist_utils.series.bundle_second_opinion \
 		fmnist_utils/photos/imagenet/efficientnet_lite0.onnx
 
-lock: $(VENV)/installed  ## Pin every version anew in requirements.lock, and what serves in requirements-serve.lock
+lock: $(VENV)/installed  ## Pin every version anew, in both locks
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCKED) --upgrade --output-file requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra serve $(LOCKED) --constraint requirements.lock \
 		--output-file requirements-serve.lock
