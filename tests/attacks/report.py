@@ -3,6 +3,7 @@
 import argparse
 import os
 import platform
+import sys
 from pathlib import Path
 
 import attacks
@@ -30,10 +31,11 @@ def line(row):
     answers = row["answers"]
     refused = sum(n for what, n in answers.items() if what not in ("tried", "200"))
     times = (f"{p50:.0f} / {p99:.0f}" for p50, p99 in row["milliseconds"].values())
+    found = ", ".join(broken(row, PROMISED))
     cells = [
         row["attack"], f"{answers.get('tried', 0):,}", f"{refused:,}", f"{row['good']:,}",
         row["lost"] + row["wrong"], *times, f"{row['peak']:.0f}", row["overdue"],
-        ", ".join(broken(row, PROMISED)).join(["no: ", ""]) if broken(row, PROMISED) else "yes",
+        f"no: {found}" if found else "yes",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |\n"
 
@@ -41,8 +43,11 @@ def line(row):
 def written(path, table):
     """Put a table between the marks of a document."""
     text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    path.write_text(before + BEGIN + table + END + rest.partition(END)[2], encoding="utf-8")
+    before, begun, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (begun and ended):
+        sys.exit(f"{path} lacks the marks {BEGIN.strip()} and {END.strip()}: put them back.")
+    path.write_text(before + begun + table + ended + after, encoding="utf-8")
 
 
 def main():
