@@ -181,7 +181,7 @@ def test_what_the_dockerfile_builds_is_small_and_serves_without_rights() -> None
 
         with (
             _running(stage, python) as (running, address),
-            httpx2.Client(base_url=address) as client,
+            httpx2.Client(base_url=address, trust_env=False) as client,
         ):
             assert psutil.Process(running.pid).uids().effective != 0
             assert client.get("/readyz").json() == {"status": "ready"}

@@ -96,13 +96,14 @@ class Watch(threading.Thread):
     def __init__(self, process, stop):
         super().__init__()
         self.process, self.stop = process, stop
-        self.peak, self.seen = 0, {}
+        self.memory, self.peak, self.seen = 0, 0, {}
 
     def run(self):
         while not self.stop.wait(0.1):
             with suppress(psutil.Error):
                 family = [self.process, *self.process.children(recursive=True)]
-                self.peak = max(self.peak, sum(one.memory_info().rss for one in family))
+                self.memory = sum(one.memory_info().rss for one in family) / 1e6
+                self.peak = max(self.peak, self.memory)
                 now = time.monotonic()
                 for connection in self.process.net_connections("tcp"):
                     if connection.raddr:
@@ -139,7 +140,8 @@ def measure(name, *, seconds, deadline):
         "lost": sum(client.lost for client in clients.values()),
         "wrong": sum(client.wrong for client in clients.values()),
         "good": sum(len(client.seconds) for client in clients.values()),
-        "peak": watch.peak / 1e6,
+        "peak": watch.peak,
+        "memory": watch.memory,
         "overdue": sum(
             watch.seen.get(key, 0) - since > deadline + GRACE for key, since in held.items()
         ),

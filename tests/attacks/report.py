@@ -14,7 +14,7 @@ BEGIN, END = "<!-- attacks -->\n", "<!-- end of attacks -->"
 PROMISED = {"/healthz": 50, "28x28": 50, "photo": 300, "peak": 600}
 HEAD = (
     "| attack | tried | refused or ended | good answers | lost or wrong | /healthz | 28x28 | photo "
-    "| peak MB | overdue | survived |\n" + "| --- " * 11 + "|\n"
+    "| MB, peak | overdue | survived |\n" + "| --- " * 11 + "|\n"
 )
 
 
@@ -32,9 +32,10 @@ def line(row):
     refused = sum(n for what, n in answers.items() if what not in ("tried", "200"))
     times = (f"{p50:.0f} / {p99:.0f}" for p50, p99 in row["milliseconds"].values())
     found = ", ".join(broken(row, PROMISED))
+    memory = f"{row['memory']:.0f}, {row['peak']:.0f}"
     cells = [
         row["attack"], f"{answers.get('tried', 0):,}", f"{refused:,}", f"{row['good']:,}",
-        row["lost"] + row["wrong"], *times, f"{row['peak']:.0f}", row["overdue"],
+        row["lost"] + row["wrong"], *times, memory, row["overdue"],
         f"no: {found}" if found else "yes",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |\n"
