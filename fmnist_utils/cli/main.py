@@ -335,9 +335,9 @@ def find_similar(photo: Path, count: int, output: Path | None) -> None:
 @click.option("--host", default="127.0.0.1", help="0.0.0.0 for all networks.")
 @click.option("--port", default=8000, type=click.IntRange(0, 65_535), help="0 for a free one.")
 @click.option("--max-bytes", "bytes", default=Limits.bytes, type=_ONE_UP, help="Of a request.")
-@click.option("--max-pixels", "pixels", default=Limits.pixels, type=_ONE_UP, help="Of a photo.")
+@click.option("--max-pixels", "pixels", default=Limits.pixels, type=_ONE_UP, help="Decoded.")
 @click.option("--max-files", "files", default=Limits.files, type=_ONE_UP, help="Of a request.")
-@click.option("--max-seconds", "seconds", default=Limits.seconds, help="For a request to arrive.")
+@click.option("--max-seconds", "seconds", default=Limits.seconds, help="To send; to be answered.")
 @click.option(
     "--max-waiting", "waiting", default=Limits.waiting, type=_ONE_UP, help="Requests at work."
 )

@@ -28,8 +28,9 @@ from fmnist_utils.photos.catalogue import Catalogue, catalogue
 from fmnist_utils.photos.predictor import Predictor
 from fmnist_utils.service import endpoints
 from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.log import DroppingHandler
 from fmnist_utils.service.middleware import RequestMiddleware
-from fmnist_utils.service.protocol import BoundedHeadProtocol
+from fmnist_utils.service.protocol import bounded
 from fmnist_utils.service.schemas import ProblemResponse, in_words
 from fmnist_utils.service.state import Service
 
@@ -66,11 +67,15 @@ def create_app(
         yield
         for task in tasks:
             task.cancel()
+        for handler in logging.root.handlers:
+            handler.flush()  # a signal may end the process before Python's own end
 
     app = FastAPI(
         title="Fashion-MNIST",
         version=__version__,
         summary="What garment is on a photo: one of ten kinds, or none of them.",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
         lifespan=lifespan,
         exception_handlers={
             HTTPException: _refused,
@@ -79,7 +84,9 @@ def create_app(
         },
     )
     app.state.service = service
-    app.add_middleware(RequestMiddleware, limits=service.limits, metrics=service.metrics)
+    app.add_middleware(
+        RequestMiddleware, limits=service.limits, metrics=service.metrics, memory=service.memory
+    )
     # Not by include_router: to find a route twice takes FastAPI a thirtieth of an answer's time.
     app.router.routes.extend(endpoints.router.routes)
     return app
@@ -88,7 +95,7 @@ def create_app(
 def run(host: str, port: int, limits: Limits) -> None:
     """Serve until stopped by SIGTERM or Ctrl-C.
 
-    What is in flight is finished first, within 30 seconds more than a request may take to arrive.
+    What is in flight is answered first, within the time that a request has.
 
     Parameters
     ----------
@@ -113,17 +120,18 @@ def run(host: str, port: int, limits: Limits) -> None:
             f"Cannot listen at {host}, port {port} ({reason}): choose another --port, 0 for one "
             "that is free, or another --host."
         ) from error
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[DroppingHandler()])
     predictor = Predictor()
     app = create_app(predictor, limits=limits, make_catalogue=partial(catalogue, predictor))
     uvicorn.run(
         app,
         host=host,
         port=port,
-        http=type("Protocol", (BoundedHeadProtocol,), {"seconds": limits.seconds}),
+        http=bounded(limits, app.state.service.memory),
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=math.ceil(limits.seconds) + 30,
+        timeout_keep_alive=min(5, math.ceil(limits.seconds)),
+        timeout_graceful_shutdown=math.ceil(2 * limits.seconds),
     )
 
 
