@@ -31,6 +31,7 @@ SUFFIXES = tuple(end for end, name in Image.registered_extensions().items() if n
 _DRAWN = ("explained", "similar", *EXPLANATIONS)
 _WORKING_SIDE = 240  # pixels; enough for a garment that is shrunk to 28
 _SIDE, _SCANS = 20_000, 100  # at most, of a photo and of a JPEG
+_REDUCED = ("L", "LA", "RGB", "RGBA", "CMYK")  # the modes of photos whose pixels have a mean
 _OUTLINE_SIDE = 160  # to find its outline, which takes most of the time, on fewer
 
 _Number = TypeVar("_Number", bound=np.generic)
@@ -431,6 +432,8 @@ def _drafted(name: str, image: Image.Image, data: bytes, max_pixels: int) -> int
 def _upright(image: Image.Image) -> Photo:
     """Return the first frame turned as its camera was held, in 8 bits a colour."""
     ImageOps.exif_transpose(image, in_place=True)
+    if (factor := min(image.size) // (2 * _WORKING_SIDE)) > 1 and image.mode in _REDUCED:
+        image = image.reduce(factor)  # each of the copies below takes much memory
     if image.mode.startswith("I"):  # 16 bits of grey
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     rgba = np.asarray(image.convert("RGBA"))

@@ -20,7 +20,7 @@ Opinions = NDArray[np.float32]
 
 
 class _Request(NamedTuple):
-    due: tuple[float, int]  # no two alike: nothing after it is compared
+    place: tuple[int, int]  # no two alike: nothing after it is compared
     images: Images
     opinions: Opinions
     answers: asyncio.Future[Answers]
@@ -56,8 +56,8 @@ class Batcher:
             See `predictor.Predictor.predict`.
         """
         answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        with self._order.due(len(images)) as due:
-            self._queue.put_nowait(_Request(due, images, opinions, answers))
+        with self._order.place(len(images)) as place:
+            self._queue.put_nowait(_Request(place, images, opinions, answers))
             return await answers
 
     async def run(self) -> None:

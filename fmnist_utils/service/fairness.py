@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeVar
 
 ADDRESS: ContextVar[str] = ContextVar("ADDRESS", default="")  # of whom the running task answers
 
-_APART = 0.5  # seconds between the times at which two jobs of one client are due
 _T = TypeVar("_T")
 
 
@@ -75,10 +74,9 @@ class Shares:
 
 
 class Order:
-    """When jobs are due: the later, the more its client has unfinished.
+    """In which order jobs are done: the later, the more its client had unfinished.
 
-    A photo overtakes a form of 32, and many forms of one client nobody else's; yet whatever waits
-    is due some day (after virtual clocks; Zhang, 1990).
+    A photo overtakes a form of 32, and many forms of one client overtake nobody's.
     """
 
     def __init__(self) -> None:
@@ -86,7 +84,7 @@ class Order:
         self._numbers = count()
 
     @contextmanager
-    def due(self, jobs: int = 1) -> Iterator[tuple[float, int]]:
+    def place(self, jobs: int = 1) -> Iterator[tuple[int, int]]:
         """Give a key to sort by, no two alike, for jobs that are unfinished until it is left.
 
         Parameters
@@ -96,9 +94,8 @@ class Order:
         """
         client = ADDRESS.get()
         self._unfinished[client] += jobs
-        now = asyncio.get_running_loop().time()
         try:
-            yield now + _APART * self._unfinished[client], next(self._numbers)
+            yield self._unfinished[client], next(self._numbers)
         finally:
             self._unfinished[client] -= jobs
             if not self._unfinished[client]:
@@ -106,7 +103,7 @@ class Order:
 
 
 class _Job(NamedTuple):
-    due: tuple[float, int]
+    place: tuple[int, int]
     pixels: int
     function: Callable[[], Any]
     result: asyncio.Future[Any]
@@ -140,8 +137,8 @@ class Turns:
             What it decodes.
         """
         result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        with self._order.due() as due:
-            insort(self._queue, _Job(due, pixels, function, result))
+        with self._order.place() as place:
+            insort(self._queue, _Job(place, pixels, function, result))
             self._start()
             return await result
 

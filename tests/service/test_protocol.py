@@ -130,7 +130,7 @@ def test_a_client_that_does_not_read_is_dropped_and_its_memory_given_back():
 
 
 def test_a_client_that_reads_slowly_gets_everything():
-    with served(seconds=10) as (connected, _), connected(room=4096) as client:
+    with served(seconds=10) as (connected, _), connected(room=100_000) as client:
         client.sendall(GET.replace(b"/ ", b"/large ", 1))
         time.sleep(SECONDS + 1)  # the connection's end, were it idle
         received, _ = answers(client)
