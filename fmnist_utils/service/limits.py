@@ -1,9 +1,15 @@
 """What a request to the service may ask for: the one place where the limits stand."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from fmnist_utils.errors import BadInputError
+
+_LONGEST = 3_600
+
+
+def _option(default: float, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +36,19 @@ class Limits:
     Raises
     ------
     BadInputError
-        If `seconds` is no positive, finite number.
+        If `seconds` is not positive, or more than an hour.
     """
 
-    bytes: int = 20_000_000
-    pixels: int = 20_000_000
-    files: int = 32
-    seconds: float = 30.0
-    waiting: int = 512
-    connections: int = 768
+    bytes: int = _option(20_000_000, "Of a request.")
+    pixels: int = _option(20_000_000, "Held while a photo is decoded.")
+    files: int = _option(32, "Of a request.")
+    seconds: float = _option(30.0, "To send a request; as long to be answered.")
+    waiting: int = _option(512, "Requests at work.")
+    connections: int = _option(768, "Open at once; fewer than ulimit -n.")
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < math.inf:
+        if not 0 < self.seconds <= _LONGEST:
             raise BadInputError(
                 f"A request needs some time to arrive; received {self.seconds:g} seconds: choose "
-                "a positive, finite number, as in --max-seconds 30."
+                f"more than 0 and at most {_LONGEST:,}, as in --max-seconds 30."
             )

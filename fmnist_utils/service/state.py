@@ -25,7 +25,7 @@ from fmnist_utils.service.middleware import LOG, Metrics
 from fmnist_utils.service.uploads import Upload
 
 _TINY = 4096  # bytes; to hand an image of 28x28 pixels to a thread takes longer than to read it
-_SMALL = 4_000_000  # pixels that may be decoded beside the largest photo, such as other photos'
+_SMALL = 2_000_000  # pixels held of a photo that may be decoded beside others
 
 
 class Asked(NamedTuple):
@@ -71,7 +71,8 @@ class Service:
         self.no_catalogue = "The service was started without training images."
         self.batcher = Batcher(predictor.predict)
         self.memory = Shares(6 * limits.bytes)
-        self.turns = Turns(os.cpu_count() or 1, limits.pixels + _SMALL)
+        # Two threads at least: a large photo may take long, and small ones shall pass.
+        self.turns = Turns(max(2, os.cpu_count() or 1), limits.pixels + 2 * _SMALL)
 
     async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
         """Make the catalogue of similar images in a thread of its own, or log why there is none.
@@ -106,7 +107,12 @@ class Service:
             with suppress(BadInputError):  # whatever is wrong with it, its thread will tell
                 if not (steps := self._steps(files[0], math.prod(IMAGE_SHAPE))).is_photo:
                     return [Asked(steps, self.predictor.second.garments(steps))]
-        return await asyncio.gather(*map(self._turn, files))
+        tasks = [asyncio.create_task(self._turn(file)) for file in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # of a form of which one file is refused
+                task.cancel()
 
     async def _turn(self, file: Upload) -> Asked:
         def asked() -> Asked:
@@ -116,7 +122,7 @@ class Service:
         with _named(file):
             most = self.limits.pixels
             pixels = await asyncio.to_thread(prepare.held_pixels, file.content, max_pixels=most)
-        return await self.turns.run(asked, pixels)
+        return await self.turns.run(asked, pixels if pixels <= _SMALL else most)  # or all alone
 
     async def answers(
         self, images: NDArray[np.uint8], opinions: NDArray[np.float32] | None = None

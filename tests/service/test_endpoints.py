@@ -91,6 +91,15 @@ def test_steps_are_pictures(client):
     assert all(address.startswith("data:image/png;base64,") for address in steps.values())
 
 
+def test_steps_of_many_photos_are_refused_before_any_is_read():
+    limits = Limits(files=8)
+    with TestClient(create_app(PREDICTOR, limits=limits)) as asking:
+        files = [("f", ("a.png", b"no image"))] * 5
+        answer = asking.post("/v1/predict?steps=true", files=files)
+    assert answer.status_code == 422
+    assert "at most 4 photos a request; received 5" in answer.json()["detail"]
+
+
 def test_an_explanation_is_a_picture_of_the_class_asked_for(client):
     answer = post(client, "/v1/explain?class=Bag", PNG)
     assert answer.headers["x-class"] == "Bag"

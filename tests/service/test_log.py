@@ -2,8 +2,10 @@
 
 import logging
 import os
+import signal
 import time
 from contextlib import closing
+from http.client import HTTPConnection
 
 from fmnist_utils.service.log import DroppingHandler
 
@@ -51,3 +53,12 @@ def test_a_reader_that_has_gone_stops_nothing():
     handler.emit(_record("b"))
     handler.flush()
     os.close(writing)
+
+
+def test_a_service_whose_log_nobody_reads_answers_and_ends(process):
+    with process() as (running, port), closing(HTTPConnection("127.0.0.1", port, timeout=10)) as c:
+        for _ in range(800):  # lines of over 100 bytes; the pipe holds 65,536
+            c.request("GET", "/healthz")
+            assert c.getresponse().read() == b'{"status":"ok"}'
+        running.send_signal(signal.SIGTERM)
+        running.wait(10)
