@@ -158,7 +158,7 @@ def held_pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
     >>> from fmnist_utils.photos import prepare
     >>> Image.new("L", (4000, 3000)).save(content := io.BytesIO(), "JPEG")
     >>> prepare.held_pixels(content.getvalue())
-    187500
+    750000
     """
     with _opened("The upload", data, max_pixels) as (_, held):
         return held

@@ -30,8 +30,8 @@ class Limits:
         Requests in progress at once, of one address a quarter of what is free; those beyond whose
         body is read are answered 503.
     connections : int
-        Open at once, of one address a quarter of what is free; fewer than the files
-        that the process may open (``ulimit -n``).
+        Open at once, of one address a quarter of what is free; fewer where the process may open
+        fewer files (``ulimit -n``).
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Limits:
     files: int = _option(32, "Of a request.")
     seconds: float = _option(30.0, "To send a request; as long to be answered.")
     waiting: int = _option(512, "Requests at work.")
-    connections: int = _option(768, "Open at once; fewer than ulimit -n.")
+    connections: int = _option(768, "Open at once.")
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds <= _LONGEST:

@@ -25,6 +25,8 @@ _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOW = -math.inf
 _GONE = 499  # nobody is there to be answered
 _AGAIN, _RETRY = "try again in a second.", {"Retry-After": "1"}
+_LATE = 503, f"There was no time for an answer: {_AGAIN}", _RETRY
+_FAILED = 500, "It failed; the log tells why."
 # Unless an answer has its own: nothing of ours is run, framed or taken for something else.
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -104,18 +106,15 @@ class RequestMiddleware:
         except ClientDisconnect:
             status = _GONE
         except Exception:
-            gone = limit.expired() and limit.when() == _NOW
-            if gone:
+            late = limit.expired()
+            if late and limit.when() == _NOW:
                 status = _GONE
-            elif begun:
-                raise
-            elif limit.expired():
-                seconds = f"{2 * self.limits.seconds:g} seconds"
-                answer = ProblemResponse(503, f"No answer within {seconds}: {_AGAIN}", _RETRY)
-                await answer(scope, receive, numbered)
             else:
-                LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
-                answer = ProblemResponse(500, "It failed; the log tells why.")
+                if not late:
+                    LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
+                if begun:
+                    raise
+                answer = ProblemResponse(*(_LATE if late else _FAILED))
                 await answer(scope, receive, numbered)
         finally:
             self.at_work -= 1
@@ -148,7 +147,8 @@ class RequestMiddleware:
         async def gone() -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            limit.reschedule(_NOW)
+            if not limit.expired():
+                limit.reschedule(_NOW)
 
         async def body() -> Message:
             nonlocal received, watch

@@ -7,6 +7,7 @@ It relies on names that uvicorn keeps to itself: `pyproject.toml` pins its minor
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -19,6 +20,7 @@ _HEAD_BYTES = 65_536
 _PIPELINED = 16  # requests that may wait in a connection for the answer to another
 _LAST = 0.5  # seconds in which a closed connection must take what was written
 _AT_THE_END = 2.0  # seconds to complete a request once the service is told to end
+_OTHER_FILES = 64  # that the process may open beside connections
 _RESET = struct.pack("ii", 1, 0)  # so that the kernel keeps nothing for who does not read
 
 
@@ -169,9 +171,17 @@ def bounded(limits: Limits, memory: Shares) -> type[BoundedProtocol]:
     Parameters
     ----------
     limits : Limits
-        Its seconds and connections are kept here.
+        Its seconds and connections are kept here; fewer connections where the process may open
+        fewer files (``ulimit -n``).
     memory : Shares
         Of bytes; those of bodies are taken from the same.
     """
-    kept = {"limits": limits, "open": Shares(limits.connections), "memory": memory}
+    n_connections = limits.connections
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        openable, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if openable != resource.RLIM_INFINITY:
+            n_connections = min(n_connections, openable - _OTHER_FILES)
+    kept = {"limits": limits, "open": Shares(n_connections), "memory": memory}
     return type("Protocol", (BoundedProtocol,), kept)

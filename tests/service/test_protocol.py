@@ -1,5 +1,6 @@
 """Connections that do not end by themselves, on real sockets, with a service of a few lines."""
 
+import resource
 import socket
 import threading
 import time
@@ -188,3 +189,13 @@ def test_the_end_does_not_wait_for_a_body_that_stalls():
         received, seconds = answers(client)
     assert received.startswith(b"HTTP/1.1 408")
     assert seconds < 5
+
+
+def test_connections_leave_files_to_be_opened():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        shares = bounded(Limits(), MEMORY).open
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 150 < sum(shares.take(None) for _ in range(1_000)) < 256
