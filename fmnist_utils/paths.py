@@ -120,6 +120,11 @@ def profile_override() -> str | None:
     return os.environ.get("FMNIST_PROFILE") or None
 
 
+def api_key() -> str:
+    """Return ``FMNIST_API_KEY``, which the service's clients must send; empty if they need none."""
+    return os.environ.get("FMNIST_API_KEY", "")
+
+
 def _from_environment(variable: str) -> Path | None:
     value = os.environ.get(variable)
     return Path(value).expanduser().resolve() if value else None

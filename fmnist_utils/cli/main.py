@@ -10,7 +10,7 @@ import click
 
 from fmnist_utils import __version__
 from fmnist_utils.classes import CLASS_NAMES, class_names
-from fmnist_utils.cli.values import PROFILE, RECIPE, RECIPES_AND_FIELDS, one_of
+from fmnist_utils.cli.values import PROFILE, RECIPE, RECIPES_AND_FIELDS, limits, one_of
 from fmnist_utils.errors import BadInputError, FailureError, not_installed, unknown
 from fmnist_utils.photos import EXPLANATIONS
 from fmnist_utils.service.limits import Limits
@@ -334,22 +334,21 @@ def find_similar(photo: Path, count: int, output: Path | None) -> None:
 @commands.command("serve")
 @click.option("--host", default="127.0.0.1", help="0.0.0.0 for all networks.")
 @click.option("--port", default=8000, type=click.IntRange(0, 65_535), help="0 for a free one.")
-@click.option("--max-bytes", "bytes", default=Limits.bytes, type=_ONE_UP, help="Of a request.")
-@click.option("--max-pixels", "pixels", default=Limits.pixels, type=_ONE_UP, help="Of a photo.")
-@click.option("--max-files", "files", default=Limits.files, type=_ONE_UP, help="Of a request.")
-@click.option("--max-seconds", "seconds", default=Limits.seconds, help="For a request to arrive.")
-@click.option(
-    "--max-waiting", "waiting", default=Limits.waiting, type=_ONE_UP, help="Requests at work."
-)
+@click.option("--allowed-host", "hosts", multiple=True, help="Answer to it alone; repeatable.")
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), help="In place of /metrics.")
+@limits
 @_needs("serve")
-def serve_http(host: str, port: int, **limits: Any) -> None:
+def serve_http(
+    host: str, port: int, hosts: tuple[str, ...], metrics_port: int | None, **most: Any
+) -> None:
     """Answer over HTTP, with a page at /, until stopped.
 
-    What is in flight then is finished.
+    What is in flight then is finished. Where FMNIST_API_KEY is set, clients must send it as
+    X-API-Key: one key for all, as readable on its way as the rest.
     """
     from fmnist_utils.service import app
 
-    app.run(host, port, Limits(**limits))
+    app.run(host, port, Limits(**most), hosts=hosts, metrics_port=metrics_port)
 
 
 @commands.command("export", epilog=RECIPES_AND_FIELDS)

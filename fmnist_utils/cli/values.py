@@ -1,8 +1,12 @@
 """What options and arguments take, for the command's help and completion."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import click
+
+from fmnist_utils.service.limits import Limits
 
 # Written out, so that help and completion need not import what recipes need.
 RECIPES = (
@@ -37,6 +41,26 @@ def one_of(*values: str) -> dict[str, Any]:
         return [value for value in values if value.startswith(begun)]
 
     return {"metavar": "|".join(values), "shell_complete": complete}
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def limits(command: _Command) -> _Command:
+    """Decorate a command with an option for each of the service's limits.
+
+    Parameters
+    ----------
+    command : callable
+        It is given the limits' values by their names.
+    """
+    for limit in reversed(fields(Limits)):
+        kind = click.IntRange(min=1) if isinstance(limit.default, int) else float
+        option = click.option(
+            f"--max-{limit.name}", limit.name, default=limit.default, type=kind, **limit.metadata
+        )
+        command = option(command)
+    return command
 
 
 RECIPE = {**one_of(*RECIPES), "metavar": "NAME"}

@@ -2,10 +2,11 @@
 
 import importlib
 import io
+import math
 import mimetypes
 import warnings
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -29,6 +30,8 @@ SUFFIXES = tuple(end for end, name in Image.registered_extensions().items() if n
 # What the command draws beside a photo: the steps to an answer, similar images, explanations.
 _DRAWN = ("explained", "similar", *EXPLANATIONS)
 _WORKING_SIDE = 240  # pixels; enough for an outline that is shrunk to 28
+_SIDE, _SCANS = 20_000, 100  # at most, of a photo and of a JPEG
+_REDUCED = ("L", "LA", "RGB", "RGBA", "CMYK")  # the modes of photos whose pixels have a mean
 
 _Number = TypeVar("_Number", bound=np.generic)
 
@@ -97,7 +100,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         TIFF, and HEIC where pillow-heif is installed; grey, colour, CMYK, with a palette,
         transparent, 8 or 16 bits.
     max_pixels : int
-        Largest width times height that is decoded.
+        How many decoding may hold, see `held_pixels`.
 
     Raises
     ------
@@ -122,26 +125,42 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
     except OSError as error:
         raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
-    if not data:
-        raise BadInputError(f"{name} is empty: save it anew.")
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of what is larger than its own bound; ours is checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(name, image.size, max_pixels)
-                image.draft("RGB", (2 * _WORKING_SIDE, 2 * _WORKING_SIDE))  # JPEG: decode less
-                return _upright(image)
-    except Image.DecompressionBombError as error:
-        raise BadInputError(f"{name} is too large: at most {max_pixels:,} pixels.") from error
-    except UnidentifiedImageError as error:
-        raise BadInputError(
-            f"{name} is no image of a known format: need one of {', '.join(FORMATS)}."
-        ) from error
-    except BadInputError:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever odd bytes lead them to
-        raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
+    with _opened(name, data, max_pixels) as (image, _):
+        return _upright(image)
+
+
+def held_pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
+    """Return how many pixels decoding a photo holds in memory, by its header.
+
+    Parameters
+    ----------
+    data : bytes
+        A file's content.
+    max_pixels : int
+        As for `read`.
+
+    Returns
+    -------
+    int
+        Of a JPEG those of the reduced size at which it is decoded, and, where it is progressive, a
+        third of all its pixels, for their coefficients.
+
+    Raises
+    ------
+    BadInputError
+        As from `read`, as far as the header tells.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> from fmnist_utils.photos import prepare
+    >>> Image.new("L", (4000, 3000)).save(content := io.BytesIO(), "JPEG")
+    >>> prepare.held_pixels(content.getvalue())
+    750000
+    """
+    with _opened("The upload", data, max_pixels) as (_, held):
+        return held
 
 
 def drawing(photo: Path, kind: str) -> Path:
@@ -360,18 +379,60 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     return slice(top, top + height), slice(left, left + width)
 
 
-def _check_size(name: str, size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels or max(size) > 20_000:
+@contextmanager
+def _opened(name: str, data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, int]]:
+    """Give a photo of which the header alone is read, and how many pixels decoding it holds.
+
+    What is wrong with it, then or when it is decoded, is said in a sentence.
+    """
+    if not data:
+        raise BadInputError(f"{name} is empty: save it anew.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what is larger than its own bound; ours is checked below.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                yield image, _drafted(name, image, data, max_pixels)
+    except Image.DecompressionBombError as error:
+        raise BadInputError(f"{name} is too large: at most {max_pixels:,} pixels.") from error
+    except UnidentifiedImageError as error:
         raise BadInputError(
-            f"{name} has {width:,} x {height:,} pixels: at most {max_pixels:,} in all and 20,000 "
-            "a side."
+            f"{name} is no image of a known format: need one of {', '.join(FORMATS)}."
+        ) from error
+    except BadInputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever odd bytes lead them to
+        raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
+
+
+def _drafted(name: str, image: Image.Image, data: bytes, max_pixels: int) -> int:
+    """Have a JPEG decoded at a reduced size; return how many pixels are held, if not too many."""
+    width, height = image.size
+    coefficients = 0
+    if image.format in ("JPEG", "MPO"):  # the latter is a JPEG with others behind it
+        scans = data.count(b"\xff\xda")
+        if scans > _SCANS:  # each may take as long as all the others should
+            raise BadInputError(
+                f"{name} is a JPEG of {scans:,} scans: at most {_SCANS}; save it anew, not "
+                "progressive."
+            )
+        coefficients = width * height // 3 if "progressive" in image.info else 0
+        image.draft("RGB", (2 * _WORKING_SIDE, 2 * _WORKING_SIDE))
+    held = math.prod(image.size) + coefficients
+    too_many = held > max_pixels or width * height > max(max_pixels, MAX_PIXELS)
+    if too_many or max(width, height) > _SIDE:
+        raise BadInputError(
+            f"{name} has {width:,} x {height:,} pixels: at most {max_pixels:,} in all and "
+            f"{_SIDE:,} a side."
         )
+    return held
 
 
 def _upright(image: Image.Image) -> Photo:
     """Return the first frame turned as its camera was held, in 8 bits a colour."""
     ImageOps.exif_transpose(image, in_place=True)
+    if (factor := min(image.size) // (2 * _WORKING_SIDE)) > 1 and image.mode in _REDUCED:
+        image = image.reduce(factor)  # each of the copies below takes much memory
     if image.mode.startswith("I"):  # 16 bits of grey
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     rgba = np.asarray(image.convert("RGBA"))

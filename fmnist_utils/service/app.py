@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,18 +18,21 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fmnist_utils import __version__
+from fmnist_utils import __version__, paths
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos.catalogue import Catalogue, catalogue
 from fmnist_utils.photos.predictor import Predictor
 from fmnist_utils.service import endpoints
+from fmnist_utils.service.access import AccessMiddleware
 from fmnist_utils.service.limits import Limits
+from fmnist_utils.service.log import DroppingHandler
 from fmnist_utils.service.middleware import RequestMiddleware
-from fmnist_utils.service.protocol import BoundedHeadProtocol
+from fmnist_utils.service.protocol import bounded
 from fmnist_utils.service.schemas import ProblemResponse, in_words
 from fmnist_utils.service.state import Service
 
@@ -39,6 +42,8 @@ def create_app(
     *,
     limits: Limits | None = None,
     make_catalogue: Callable[[], Catalogue] | None = None,
+    hosts: Collection[str] = (),
+    key: str = "",
 ) -> FastAPI:
     """Return the service as an ASGI application.
 
@@ -51,6 +56,8 @@ def create_app(
     make_catalogue : callable, optional
         Gives where to look for similar images; it is called in a thread once the service has
         started. Until it has returned, ``/v1/similar`` answers 503.
+    hosts, key
+        See `access.AccessMiddleware`.
     """
     service = Service(predictor or Predictor(), limits or Limits())
 
@@ -66,11 +73,15 @@ def create_app(
         yield
         for task in tasks:
             task.cancel()
+        for handler in logging.root.handlers:
+            handler.flush()  # a signal may end the process before Python's own end
 
     app = FastAPI(
         title="Fashion-MNIST",
         version=__version__,
         summary="What garment is on a photo: one of ten kinds, or none of them.",
+        docs_url=None,  # FastAPI's pages load scripts from elsewhere
+        redoc_url=None,
         lifespan=lifespan,
         exception_handlers={
             HTTPException: _refused,
@@ -79,16 +90,27 @@ def create_app(
         },
     )
     app.state.service = service
-    app.add_middleware(RequestMiddleware, limits=service.limits, metrics=service.metrics)
+    app.add_middleware(AccessMiddleware, hosts=hosts, key=key)
+    app.add_middleware(
+        RequestMiddleware, limits=service.limits, metrics=service.metrics, memory=service.memory
+    )
     # Not by include_router: to find a route twice takes FastAPI a thirtieth of an answer's time.
     app.router.routes.extend(endpoints.router.routes)
     return app
 
 
-def run(host: str, port: int, limits: Limits) -> None:
+def run(
+    host: str,
+    port: int,
+    limits: Limits,
+    *,
+    hosts: Collection[str] = (),
+    metrics_port: int | None = None,
+) -> None:
     """Serve until stopped by SIGTERM or Ctrl-C.
 
-    What is in flight is finished first, within 30 seconds more than a request may take to arrive.
+    What is in flight is answered first, within the time that a request has. Who is asked for a key
+    (``FMNIST_API_KEY``) and for hosts, see `access.AccessMiddleware`.
 
     Parameters
     ----------
@@ -98,33 +120,54 @@ def run(host: str, port: int, limits: Limits) -> None:
         0 for any that is free.
     limits : Limits
         What a request may ask for.
+    hosts : collection of str
+        By which names and addresses it may be asked for; empty for any.
+    metrics_port : int, optional
+        Where Prometheus finds what it collects, at the same address; by default at ``/metrics``.
 
     Raises
     ------
     BadInputError
         If the address is another's, or none of this machine's.
     """
+    _check_free(host, port, "--port")
+    if metrics_port is not None:
+        _check_free(host, metrics_port, "--metrics-port")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[DroppingHandler()])
+    predictor = Predictor()
+    app = create_app(
+        predictor,
+        limits=limits,
+        make_catalogue=partial(catalogue, predictor),
+        hosts=hosts,
+        key=paths.api_key(),
+    )
+    if metrics_port is not None:
+        routes = app.router.routes
+        routes[:] = [route for route in routes if getattr(route, "path", "") != "/metrics"]
+        start_http_server(metrics_port, host, app.state.service.metrics.registry)
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=bounded(limits, app.state.service.memory),
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=min(5, math.ceil(limits.seconds)),
+        timeout_graceful_shutdown=math.ceil(2 * limits.seconds),
+    )
+
+
+def _check_free(host: str, port: int, option: str) -> None:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]  # the address, again
         raise BadInputError(
-            f"Cannot listen at {host}, port {port} ({reason}): choose another --port, 0 for one "
+            f"Cannot listen at {host}, port {port} ({reason}): choose another {option}, 0 for one "
             "that is free, or another --host."
         ) from error
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    predictor = Predictor()
-    app = create_app(predictor, limits=limits, make_catalogue=partial(catalogue, predictor))
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        http=type("Protocol", (BoundedHeadProtocol,), {"seconds": limits.seconds}),
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=math.ceil(limits.seconds) + 30,
-    )
 
 
 async def _refused(_: Request, error: HTTPException) -> Response:

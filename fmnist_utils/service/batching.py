@@ -3,18 +3,27 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_utils.photos.predictor import Answers
+from fmnist_utils.service.fairness import Order
 
-# Requests in a batch. A larger one would answer none sooner: from a few on, an image costs the
-# same, and while the answers of one batch are sent the next is at work.
+# Images in a batch, less what the last request adds. More would answer none sooner: from a few on,
+# an image costs the same, and while the answers of one batch are sent the next is at work.
 LARGEST = 16
 
 Images = NDArray[np.uint8]
 Opinions = NDArray[np.float32]
+
+
+class _Request(NamedTuple):
+    place: tuple[int, int]  # no two alike: nothing after it is compared
+    images: Images
+    opinions: Opinions
+    answers: asyncio.Future[Answers]
 
 
 class Batcher:
@@ -32,8 +41,8 @@ class Batcher:
 
     def __init__(self, predict: Callable[[Images, Opinions], Answers]) -> None:
         self._predict = predict
-        self._queue: asyncio.Queue[tuple[Images, Opinions, asyncio.Future[Answers]]]
-        self._queue = asyncio.Queue()
+        self._order = Order()
+        self._queue: asyncio.PriorityQueue[_Request] = asyncio.PriorityQueue()
         self._thread = ThreadPoolExecutor(1, "predict")
 
     async def predict(self, images: Images, opinions: Opinions) -> Answers:
@@ -47,25 +56,30 @@ class Batcher:
             See `predictor.Predictor.predict`.
         """
         answers: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait((images, opinions, answers))
-        return await answers
+        with self._order.place(len(images)) as place:
+            self._queue.put_nowait(_Request(place, images, opinions, answers))
+            return await answers
 
     async def run(self) -> None:
         """Answer batch after batch until cancelled; what `predict` raises reaches its batch."""
         loop = asyncio.get_running_loop()
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < LARGEST and not self._queue.empty():
+            while sum(len(one.images) for one in batch) < LARGEST and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            images, opinions = (np.concatenate(part) for part in list(zip(*batch, strict=True))[:2])
+            batch = [one for one in batch if not one.answers.done()]  # who asked may have gone
+            if not batch:
+                continue
+            images = np.concatenate([one.images for one in batch])
+            opinions = np.concatenate([one.opinions for one in batch])
             try:
                 answers = await loop.run_in_executor(self._thread, self._predict, images, opinions)
             except Exception as error:
-                for *_, answered in batch:
-                    if not answered.done():
-                        answered.set_exception(error)
+                for one in batch:
+                    if not one.answers.done():
+                        one.answers.set_exception(error)
                 continue
-            for asked, _, answered in batch:
-                if not answered.done():  # who asked may have gone
-                    answered.set_result(answers[: len(asked)])
-                answers = answers[len(asked) :]
+            for one in batch:
+                if not one.answers.done():
+                    one.answers.set_result(answers[: len(one.images)])
+                answers = answers[len(one.images) :]

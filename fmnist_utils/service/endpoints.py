@@ -1,6 +1,6 @@
 """The endpoints of the service; answers are versioned by their path."""
 
-import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
+from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos.predictor import Answers
 from fmnist_utils.photos.second_opinion import SILENT, likeliest
 from fmnist_utils.service import pictures, uploads
@@ -34,10 +35,12 @@ from fmnist_utils.service.state import Service
 
 router = APIRouter(responses=PROBLEM)
 
+_SHOWN = 4  # photos; the steps of one noisy photo take half a megabyte
 # The page is one file; whatever else it were made to load is refused.
 _PAGE_POLICY = (
     "default-src 'none'; connect-src 'self'; img-src data: blob:; "
-    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 
 
@@ -69,13 +72,18 @@ async def predict(
         predictions = _predictions(answers, top)
     else:
         files = await uploads.files(request, service.limits)
+        if steps and len(files) > _SHOWN:
+            raise BadInputError(
+                f"Steps are drawn for at most {_SHOWN} photos a request; received {len(files)}: "
+                "send fewer, or leave steps out."
+            )
         photos = await service.asked(*files)
         answers = await service.answers_to_photos(photos)
         predictions = _predictions(answers, top)
         for prediction, file, photo in zip(predictions, files, photos, strict=True):
             prediction.name = file.name
             if steps:
-                prediction.steps = await asyncio.to_thread(pictures.steps, photo.steps)
+                prediction.steps = await service.turns.run(partial(pictures.steps, photo.steps))
                 prediction.garments = [
                     Garment(name=garment, probability=round(probability, 4))
                     for garment, probability in likeliest(photo.garments, 3)
@@ -102,7 +110,7 @@ async def explain(
         (class_map,) = service.predictor.explain(image[np.newaxis], [CLASS_NAMES.index(name)])
         return pictures.png(pictures.overlay(image, class_map))
 
-    return PNGResponse(await asyncio.to_thread(drawn), headers={"x-class": name})
+    return PNGResponse(await service.turns.run(drawn), headers={"x-class": name})
 
 
 @router.post("/v1/similar", openapi_extra=PHOTO_BODY)
@@ -117,7 +125,7 @@ async def similar(
         raise HTTPException(503, service.no_catalogue)
     photos = await service.asked(await uploads.one_file(request, service.limits))
     answers = await service.answers_to_photos(photos)
-    found = await asyncio.to_thread(catalogue.index.search, answers.embedding, k)
+    found = await service.turns.run(partial(catalogue.index.search, answers.embedding, k))
     return SimilarImages(
         similar=[
             SimilarImage(

@@ -3,9 +3,12 @@
 import asyncio
 import json
 import logging
+import math
 import random
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,11 +16,22 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fmnist_utils.service.fairness import ADDRESS, Shares
 from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.schemas import ProblemResponse
 
 LOG = logging.getLogger("fmnist.requests")
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_NOW = -math.inf
+_GONE = 499  # nobody is there to be answered
+_AGAIN, _RETRY = "try again in a second.", {"Retry-After": "1"}
+_LATE = 503, f"There was no time for an answer: {_AGAIN}", _RETRY
+_FAILED = 500, "It failed; the log tells why."
+# Unless an answer has its own: nothing of ours is run, framed or taken for something else.
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
 
 
 class Metrics:
@@ -44,21 +58,24 @@ class RequestMiddleware:
     """An application whose every request has a number and limits, is logged, counted and timed.
 
     A request's number is its header ``X-Request-ID``, where that is short and plain, or a random
-    one; the answer bears it. A failure is logged with it and answered 500, without its reason.
+    one; the answer bears it. A failure is logged with it and answered 500, without its reason. Work
+    ends with its deadline, or when nobody waits for it any more.
 
     Parameters
     ----------
     app : ASGI application
-        It turns the HTTP exceptions raised here (408, 413, 503) into answers.
+        It turns the HTTP exceptions raised here (413, 503) into answers.
     limits : Limits
         Those of bytes, seconds and requests waiting are kept here.
     metrics : Metrics
         They count.
+    memory : Shares
+        Of the bytes of all bodies at once.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics) -> None:
-        self.app, self.limits, self.metrics = app, limits, metrics
-        self.at_work = 0
+    def __init__(self, app: ASGIApp, *, limits: Limits, metrics: Metrics, memory: Shares) -> None:
+        self.app, self.limits, self.metrics, self.memory = app, limits, metrics, memory
+        self.at_work, self.requests = 0, Shares(limits.waiting)
         metrics.waiting.set_function(lambda: self.at_work)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,21 +91,31 @@ class RequestMiddleware:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        crowded = self.at_work >= self.limits.waiting
         self.at_work += 1
         try:
-            await self.app(scope, self._bounded(receive, crowded=crowded), numbered)
+            # As long to arrive, which the server may watch too, as to be answered.
+            async with asyncio.timeout(2 * self.limits.seconds) as limit:
+                with self._body(scope, receive, limit) as body:
+                    await self.app(scope, body, numbered)
         except ClientDisconnect:
-            status = 499  # nobody is there to be answered
+            status = _GONE
         except Exception:
-            LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
-            if begun:
-                raise
-            answer = ProblemResponse(500, "It failed; the log tells why.")
-            await answer(scope, receive, numbered)
+            late = limit.expired()
+            if late and limit.when() == _NOW:
+                status = _GONE
+            else:
+                if not late:
+                    LOG.exception(json.dumps({"event": "failure", "request_id": request_id}))
+                if begun:
+                    raise
+                answer = ProblemResponse(*(_LATE if late else _FAILED))
+                await answer(scope, receive, numbered)
         finally:
             self.at_work -= 1
             self._observe(scope, request_id, status, time.perf_counter() - started)
@@ -107,33 +134,43 @@ class RequestMiddleware:
         }
         LOG.info(json.dumps(line))
 
-    def _bounded(self, receive: Receive, *, crowded: bool) -> Receive:
-        """Return a way to receive the body that ends where it is too large, too slow, one more."""
-        loop = asyncio.get_running_loop()
-        deadline, received = loop.time() + self.limits.seconds, 0
+    @contextmanager
+    def _body(self, scope: Scope, receive: Receive, limit: asyncio.Timeout) -> Iterator[Receive]:
+        """Give a way to receive the body that ends where there is no room for it.
 
-        async def bounded() -> Message:
-            nonlocal received
-            if crowded:
-                raise HTTPException(
-                    503, "Too many requests at once: try again in a second.", {"Retry-After": "1"}
-                )
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(
-                    408,
-                    f"The request took longer than {self.limits.seconds:g} seconds to arrive.",
-                    {"Connection": "close"},
-                ) from error
-            received += len(message.get("body", b""))
-            if received > self.limits.bytes:
-                raise HTTPException(
-                    413,
-                    f"A request may hold {self.limits.bytes:,} bytes; this one has more.",
-                    {"Connection": "close"},
-                )
+        Once it is whole, the limit is set to now as soon as the client has gone.
+        """
+        client = (scope.get("client") or ("",))[0]
+        ADDRESS.set(client)
+        admitted, received, watch = self.requests.take(client), 0, None
+
+        async def gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not limit.expired():
+                limit.reschedule(_NOW)
+
+        async def body() -> Message:
+            nonlocal received, watch
+            if not admitted:
+                raise HTTPException(503, f"Too many requests at once: {_AGAIN}", _RETRY)
+            message = await receive()
+            size = len(message.get("body", b""))
+            if received + size > self.limits.bytes:
+                most = f"{self.limits.bytes:,} bytes"
+                raise HTTPException(413, f"A request may hold {most}; this one has more.")
+            if not self.memory.take(client, size):
+                raise HTTPException(503, f"Too much was sent at once: {_AGAIN}", _RETRY)
+            received += size
+            if message["type"] == "http.request" and not message.get("more_body"):
+                watch = asyncio.create_task(gone())
             return message
 
-        return bounded
+        try:
+            yield body
+        finally:
+            self.memory.give(client, received)
+            if admitted:
+                self.requests.give(client)
+            if watch is not None:
+                watch.cancel()

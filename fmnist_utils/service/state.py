@@ -3,9 +3,10 @@
 import asyncio
 import json
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,13 @@ from fmnist_utils.photos.catalogue import Catalogue
 from fmnist_utils.photos.predictor import Answers, Predictor
 from fmnist_utils.photos.second_opinion import SILENT, opinion
 from fmnist_utils.service.batching import Batcher
+from fmnist_utils.service.fairness import Shares, Turns
 from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.middleware import LOG, Metrics
 from fmnist_utils.service.uploads import Upload
 
-_TINY = 4096  # bytes; to hand images of 28x28 pixels to threads takes longer than to read them
+_TINY = 4096  # bytes; to hand an image of 28x28 pixels to a thread takes longer than to read it
+_SMALL = 2_000_000  # pixels held of a photo that may be decoded beside others
 
 
 class Asked(NamedTuple):
@@ -56,6 +59,10 @@ class Service:
         Where to look for similar images.
     no_catalogue : str
         Why there is none.
+    memory : Shares
+        Of the bytes that bodies and answers hold.
+    turns : Turns
+        For whatever takes long.
     """
 
     def __init__(self, predictor: Predictor, limits: Limits) -> None:
@@ -63,6 +70,9 @@ class Service:
         self.catalogue: Catalogue | None = None
         self.no_catalogue = "The service was started without training images."
         self.batcher = Batcher(predictor.predict)
+        self.memory = Shares(6 * limits.bytes)
+        # Two threads at least: a large photo may take long, and small ones shall pass.
+        self.turns = Turns(max(2, os.cpu_count() or 1), limits.pixels + 2 * _SMALL)
 
     async def gather(self, make_catalogue: Callable[[], Catalogue]) -> None:
         """Make the catalogue of similar images in a thread of its own, or log why there is none.
@@ -93,11 +103,26 @@ class Service:
         BadInputError
             If one is no image, a damaged or too large one; the sentence begins with its name.
         """
-        if sum(len(file.content) for file in files) <= _TINY:
-            with suppress(BadInputError):  # whatever is wrong with one, its thread will tell
-                return [self._asked(file, math.prod(IMAGE_SHAPE)) for file in files]
-        most = self.limits.pixels
-        return await asyncio.gather(*(asyncio.to_thread(self._asked, file, most) for file in files))
+        if len(files) == 1 and len(files[0].content) <= _TINY:
+            with suppress(BadInputError):  # whatever is wrong with it, its thread will tell
+                if not (steps := self._steps(files[0], math.prod(IMAGE_SHAPE))).is_photo:
+                    return [Asked(steps, self.predictor.second.garments(steps))]
+        tasks = [asyncio.create_task(self._turn(file)) for file in files]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # of a form of which one file is refused
+                task.cancel()
+
+    async def _turn(self, file: Upload) -> Asked:
+        def asked() -> Asked:
+            steps = self._steps(file, self.limits.pixels)
+            return Asked(steps, self.predictor.second.garments(steps))
+
+        with _named(file):
+            most = self.limits.pixels
+            pixels = await asyncio.to_thread(prepare.held_pixels, file.content, max_pixels=most)
+        return await self.turns.run(asked, pixels if pixels <= _SMALL else most)  # or all alone
 
     async def answers(
         self, images: NDArray[np.uint8], opinions: NDArray[np.float32] | None = None
@@ -129,9 +154,15 @@ class Service:
         images = np.stack([photo.steps.image for photo in photos])
         return await self.answers(images, np.stack([opinion(photo.garments) for photo in photos]))
 
-    def _asked(self, upload: Upload, max_pixels: int) -> Asked:
-        try:
-            steps = prepare.to_image(prepare.read(upload.content, max_pixels=max_pixels))
-        except BadInputError as error:
-            raise BadInputError(f"{upload.name}: {error}" if upload.name else str(error)) from error
-        return Asked(steps, self.predictor.second.garments(steps))
+    def _steps(self, file: Upload, max_pixels: int) -> prepare.Prepared:
+        with _named(file):
+            return prepare.to_image(prepare.read(file.content, max_pixels=max_pixels))
+
+
+@contextmanager
+def _named(file: Upload) -> Iterator[None]:
+    """Let what is wrong with a file begin with its name."""
+    try:
+        yield
+    except BadInputError as error:
+        raise BadInputError(f"{file.name}: {error}" if file.name else str(error)) from error

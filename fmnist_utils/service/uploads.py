@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from pydantic_core import from_json
-from python_multipart.exceptions import MultipartParseError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -19,6 +18,7 @@ from fmnist_utils.service.limits import Limits
 from fmnist_utils.service.schemas import PHOTO_TYPES, PixelImages, in_words
 
 _BYTES_A_PIXEL = 32  # in JSON; there is room for indents
+_PART_HEAD = 4096  # bytes
 
 
 class Upload(NamedTuple):
@@ -68,7 +68,7 @@ async def files(request: Request, limits: Limits) -> list[Upload]:
     pixels_too = ("application/json",) if request.url.path.endswith("/predict") else ()
     types = (*PHOTO_TYPES, "multipart/form-data", *pixels_too)
     if kind == "multipart/form-data":
-        return await _form(request, limits.files)
+        return _form(request, await request.body(), limits.files)
     if kind.startswith("image/") or kind == "application/octet-stream":
         return [Upload("", await request.body())]
     raise HTTPException(
@@ -157,20 +157,34 @@ def _other_shape(sent: object) -> str:
     return "" if tuple(shape[-2:]) == IMAGE_SHAPE and len(shape) < 4 else f"shape {tuple(shape)}"
 
 
-async def _form(request: Request, limit: int) -> list[Upload]:
-    try:
-        async with request.form(max_files=limit, max_fields=limit) as form:
-            sent = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
-            found = [Upload(_sendable(file.filename or ""), await file.read()) for file in sent]
-    except UnicodeError as error:
-        raise HTTPException(400, "The form's names are not in its charset.") from error
-    except MultipartParseError as error:  # newer versions of Starlette turn it into a 400
-        raise HTTPException(400, f"The form is damaged: {error}.") from error
+def _form(request: Request, body: bytes, limit: int) -> list[Upload]:
+    """Return the files of a form that has arrived: in memory, and in time linear in its size."""
+    _, options = parse_options_header(request.headers["content-type"])
+    boundary = options.get(b"boundary")
+    if not boundary:
+        raise HTTPException(400, "The form has no boundary: name it in its content type.")
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, 2 * limit + 2)
+    if len(parts) > 2 * limit + 1:
+        raise HTTPException(400, f"Too many parts: at most {limit} files and {limit} fields.")
+    if not parts or not parts.pop().startswith(b"--"):
+        raise HTTPException(400, "The form is damaged: it does not end with its boundary.")
+    found = [file for part in parts if (file := _file(part)) is not None]
+    if len(found) > limit:
+        raise HTTPException(400, f"Too many files: at most {limit}; received {len(found)}.")
     if not found:
         raise BadInputError("The form holds no file: add at least one, under any name.")
     return found
 
 
-def _sendable(name: str) -> str:
-    """Return a name without what UTF-8 cannot hold: lone surrogates, from odd charsets."""
-    return name.encode("utf-8", "replace").decode()
+def _file(part: bytes) -> Upload | None:
+    """Return the file that a part of a form holds, if it is none of the other fields."""
+    head, blank, content = part.partition(b"\r\n\r\n")
+    if not part.startswith(b"\r\n") or not blank or len(head) > _PART_HEAD:
+        raise HTTPException(400, "The form is damaged: a part has no head, or one without end.")
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-disposition":
+            _, options = parse_options_header(value.decode("latin-1"))
+            if b"filename" in options:
+                return Upload(options[b"filename"].decode("utf-8", "replace"), content)
+    return None

@@ -218,6 +218,7 @@ def test_whatever_is_uploaded_is_read_or_refused(cut: int, place: int, value: in
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "need one of JPEG, PNG, WEBP, GIF"),
         (_encoded(Image.new("RGB", (9, 9)), "PPM"), "is no image of a known format"),
         (SMALL_JPEG[:2_000], r"is damaged \(.*\): save it anew"),
+        (SMALL_JPEG[:-2] + b"\xff\xda" * 100, "is a JPEG of 101 scans: at most 100"),
         (_encoded(Image.new("1", (20_001, 1)), "PNG"), "has 20,001 x 1 pixels: at most"),
         (_encoded(Image.new("1", (8_000, 8_000)), "PNG"), "8,000 x 8,000 pixels: at most 50,000,0"),
         (_encoded(Image.new("1", (19_999, 19_999)), "PNG"), "at most 50,000,000"),
@@ -232,6 +233,34 @@ def test_what_cannot_be_read_is_one_sentence(content: bytes, message: str, tmp_p
     path.write_bytes(content)
     with pytest.raises(BadInputError, match=f"^{path}"):
         prepare.read(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "held"),
+    [
+        ("PNG", {}, 1_200 * 2_000),
+        ("JPEG", {}, 600 * 1_000),
+        ("JPEG", {"progressive": True}, 600 * 1_000 + 1_200 * 2_000 // 3),
+    ],
+)
+def test_what_decoding_holds_is_known_from_the_header(
+    kind: str, options: dict[str, Any], held: int
+) -> None:
+    content = _encoded(Image.new("RGB", (1_200, 2_000)), kind, **options)
+    assert prepare.held_pixels(content) == held
+    with pytest.raises(BadInputError, match="1,200 x 2,000 pixels: at most"):
+        prepare.read(content, max_pixels=held - 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_a_large_photo_is_one_image_however_it_is_stored(mode: str) -> None:
+    small = Image.fromarray(_scene()).resize((480, 720))
+    large = small.resize((1_920, 2_880), Image.Resampling.NEAREST)
+    images = [
+        prepare.to_image(prepare.read(_encoded(photo.convert(mode), "PNG"))).image
+        for photo in (small, large)
+    ]
+    np.testing.assert_array_equal(*images)
 
 
 def test_16_bits_are_turned_upright_as_8_are() -> None:
