@@ -37,6 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        sync(unfinished)
         unfinished.replace(path)
     except OSError as error:
         raise FailureError(
@@ -45,6 +46,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or never begun
             unfinished.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk, so that no crash leaves its name with nothing.
+
+    Parameters
+    ----------
+    path : Path
+        A file that was written.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses what was written.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
