@@ -1,8 +1,11 @@
 """What options and arguments take, for the command's help and completion."""
 
+from pathlib import Path
 from typing import Any
 
 import click
+
+from fmnist_utils.errors import BadInputError
 
 # Written out, so that help and completion need not import what recipes need.
 RECIPES = (
@@ -41,3 +44,19 @@ def one_of(*values: str) -> dict[str, Any]:
 
 RECIPE = {**one_of(*RECIPES), "metavar": "NAME"}
 PROFILE = one_of("smoke", "quick", "full")
+
+
+class _FileOrFolder(click.Path):
+    """A path, which is not empty: that would be the working folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            raise BadInputError("The path is empty: name a file or a folder, . for this one.")
+        return super().convert(value, param, ctx)
+
+
+PATH = _FileOrFolder()

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fmnist_utils import paths
 from fmnist_utils.arrays import border, on_black
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
+from fmnist_utils.files import open_file
 from fmnist_utils.photos import EXPLANATIONS, MAX_PIXELS
 
 with suppress(ImportError):  # iPhones' photos, for whoever has installed the extra heic
@@ -103,7 +105,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     Raises
     ------
     BadInputError
-        If the file is missing, is of another format, is damaged, or has too many pixels.
+        If the file is missing, is none, is of another format, is damaged, or is too large.
 
     Notes
     -----
@@ -119,10 +121,16 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     (40, 60, 3)
     """
     name = "The upload" if isinstance(source, bytes) else str(source)
+    # No format needs more: 16 bits of four colours a pixel, and what comes beside them.
+    most = 2**24 + 8 * max_pixels
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        data = source if isinstance(source, bytes) else _content(Path(source), most)
     except OSError as error:
         raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
+    if len(data) > most:
+        raise BadInputError(
+            f"{name} has too many bytes: at most {most:,}, for {max_pixels:,} pixels."
+        )
     if not data:
         raise BadInputError(f"{name} is empty: save it anew.")
     try:
@@ -143,6 +151,11 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         raise
     except Exception as error:  # Pillow's decoders raise whatever odd bytes lead them to
         raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
+
+
+def _content(path: Path, most: int) -> bytes:
+    with open_file(path) as file:
+        return file.read(most + 1)
 
 
 def drawing(photo: Path, kind: str) -> Path:
@@ -192,7 +205,7 @@ def find(sources: Iterable[Path]) -> Found:
     photos: list[Path] = []
     others: list[Path] = []
     for source in sources:
-        if not source.exists():
+        if not paths.exists(source):
             raise BadInputError(f"There is no file or folder {source}: check the path.")
         if not source.is_dir():
             photos.append(source)
