@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fmnist_utils.errors import FailureError
 from fmnist_utils.files import atomic_write
 
-PATTERN = "epoch-*.npz"
+PATTERN = "epoch-*"
 
 
 @dataclass
@@ -57,8 +57,6 @@ def save(folder: Path, model: keras.Model, state: State) -> None:
     Here everything is in one file, and a rename cannot be interrupted. It is made in memory, as
     HDF5, which Keras saves weights in, crashes on a full disk; and each array has its checksum.
     """
-    # With what a killed process left of a file.
-    older = list(folder.glob("*"))
     content = io.BytesIO()
     np.savez(
         content,
@@ -66,10 +64,11 @@ def save(folder: Path, model: keras.Model, state: State) -> None:
         difficulty=state.difficulty,
         history=pd.DataFrame(state.rows).to_json(orient="records", double_precision=15),
     )
-    with atomic_write(folder / f"epoch-{len(state.rows):04d}.npz") as unfinished:
+    saved = folder / f"epoch-{len(state.rows):04d}.npz"
+    with atomic_write(saved) as unfinished:
         unfinished.write_bytes(content.getbuffer())
-    for path in older:
-        path.unlink()
+    for other in set(folder.iterdir()) - {saved}:  # older, or what a killed process left of one
+        other.unlink()
 
 
 def restore(folder: Path, model: keras.Model, state: State) -> None:

@@ -188,13 +188,16 @@ def test_interrupted_training_comes_to_the_same(
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["epoch-0001.npz", "epoch-0002.npz", "epoch-0002.weights.h5"])
 def test_damaged_state_is_passed_over(
-    sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "epoch-0002.npz").write_bytes(b"cut off")
-    trained = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
-    assert trained.history["epoch"].tolist() == [1, 2, 3]
-    assert "damaged" in capsys.readouterr().out
+    (tmp_path / name).write_bytes(b"cut off")
+    recipe = recipes.override(RECIPE, epochs=1)
+    trained = training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert trained.history["epoch"].tolist() == [1]
+    assert f"{name} is damaged" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.npz"]
 
 
 @pytest.mark.parametrize(
