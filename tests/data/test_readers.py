@@ -3,6 +3,7 @@
 import gzip
 import os
 import resource
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -428,4 +429,18 @@ def test_folders_that_hold_no_data_set(folder, tmp_path):
         data.read_folder(folder)
     (folder / "Hat").rename(folder / "4")
     with pytest.raises(BadInputError, match="4 is empty: put PNGs into it"):
+        data.read_folder(folder)
+
+
+def test_a_pipe_and_a_png_of_far_more_pixels_are_refused_undecoded(folder):
+    os.mkfifo(folder / "Bag" / "pipe.png")
+    save(folder / "Bag" / "giant.png", np.zeros((28, 28), np.uint8))
+    content = (folder / "Bag" / "giant.png").read_bytes()
+    head = b"IHDR" + 2 * (9_000).to_bytes(4) + content[24:29]
+    check = zlib.crc32(head).to_bytes(4)
+    (folder / "Bag" / "giant.png").write_bytes(content[:12] + head + check + content[33:])
+    with (
+        at_most(2**26),
+        pytest.raises(BadInputError, match=r"giant.png is 9000x9000 .*pipe.png is"),
+    ):
         data.read_folder(folder)
