@@ -121,16 +121,10 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     (40, 60, 3)
     """
     name = "The upload" if isinstance(source, bytes) else str(source)
-    # No format needs more: 16 bits of four colours a pixel, and what comes beside them.
-    most = 2**24 + 8 * max_pixels
     try:
-        data = source if isinstance(source, bytes) else _content(Path(source), most)
+        data = source if isinstance(source, bytes) else _content(Path(source), max_pixels)
     except OSError as error:
         raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
-    if len(data) > most:
-        raise BadInputError(
-            f"{name} has too many bytes: at most {most:,}, for {max_pixels:,} pixels."
-        )
     if not data:
         raise BadInputError(f"{name} is empty: save it anew.")
     try:
@@ -153,9 +147,15 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
         raise BadInputError(f"{name} is damaged ({error}): save it anew.") from error
 
 
-def _content(path: Path, most: int) -> bytes:
+def _content(path: Path, max_pixels: int) -> bytes:
+    # No format needs more: 16 bits of four colours a pixel, and what comes beside them.
+    most = 2**24 + 8 * max_pixels
     with open_file(path) as file:
-        return file.read(most + 1)
+        if (n_bytes := path.stat().st_size) > most:
+            raise BadInputError(
+                f"{path} has {n_bytes:,} bytes: at most {most:,}, for {max_pixels:,} pixels."
+            )
+        return file.read()
 
 
 def drawing(photo: Path, kind: str) -> Path:

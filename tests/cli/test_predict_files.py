@@ -181,7 +181,7 @@ def test_what_is_no_file_or_far_too_large_is_one_sentence(folder, capsys):
     for source, message in {
         folder / "pipe.png": "pipe or a device",
         "/dev/zero": "pipe or a device",
-        folder / "sparse.jpg": "has too many bytes: at most 416,777,216",
+        folder / "sparse.jpg": "has 6,442,450,944 bytes: at most 416,777,216",
         5_000 * "a": "There is no file or folder a",
         "": "The path is empty: name a file or a folder, . for this one",
     }.items():
