@@ -33,7 +33,7 @@ data: $(VENV)/installed  ## Download what is missing of the data sets, and verif
 	$(BIN)/fmnist data --download
 
 unit: $(VENV)/installed
-	$(BIN)/python -m pytest tests --numprocesses 2 -m "not trains"
+	$(BIN)/python -m pytest tests --numprocesses 2 -m "not trains and not slow"
 
 notebooks: $(VENV)/installed
 	$(BIN)/python -m pytest tests/test_lessons.py --numprocesses 2 -m trains
@@ -62,7 +62,7 @@ bounds-newest: RESOLUTION := highest
 bounds-lowest bounds-newest: bounds-%: $(VENV)/installed
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
 	$(BIN)/uv pip install --quiet --python .venv-$* --resolution $(RESOLUTION) --editable ".[dev]"
-	.venv-$*/bin/python -m pytest tests -m "not trains" -W default
+	.venv-$*/bin/python -m pytest tests -m "not trains and not slow" -W default
 
 second-opinion: $(VENV)/installed  ## Make the network for photographs anew, from its published weights
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-torch

@@ -1,20 +1,20 @@
 """The state of a training between two epochs, kept in a file, so that it can go on from there."""
 
+import io
 import json
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fmnist_utils.errors import FailureError
+from fmnist_utils.files import atomic_write
 
-_PATTERN = "epoch-*.weights.h5"
+PATTERN = "epoch-*"
 
 
 @dataclass
@@ -45,25 +45,30 @@ def save(folder: Path, model: keras.Model, state: State) -> None:
     state : State
         Of the same epoch.
 
+    Raises
+    ------
+    FailureError
+        If there is no room for it; the older state is then as it was.
+
     Notes
     -----
     Keras's BackupAndRestore writes weights and epoch into two files, in place: a process killed
     between or during the two leaves a state that cannot be loaded, or one that repeats an epoch.
-    Here everything is in one file, and a rename cannot be interrupted.
+    Here everything is in one file, and a rename cannot be interrupted. It is made in memory, as
+    HDF5, which Keras saves weights in, crashes on a full disk; and each array has its checksum.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    older = list(folder.glob(_PATTERN))
-    # Not by files.atomic_write: Keras demands this ending.
-    unfinished = folder / "unfinished.weights.h5"
-    model.save_weights(unfinished)
-    with h5py.File(unfinished, "a") as file:
-        file["difficulty"] = state.difficulty
-        for number, variable in enumerate(_random_states(model)):
-            file[f"random_state/{number}"] = variable.numpy()
-        file["history"] = pd.DataFrame(state.rows).to_json(orient="records", double_precision=15)
-    unfinished.replace(folder / f"epoch-{len(state.rows):04d}.weights.h5")
-    for path in older:
-        path.unlink()
+    content = io.BytesIO()
+    np.savez(
+        content,
+        *(variable.numpy() for variable in _variables(model)),
+        difficulty=state.difficulty,
+        history=pd.DataFrame(state.rows).to_json(orient="records", double_precision=15),
+    )
+    saved = folder / f"epoch-{len(state.rows):04d}.npz"
+    with atomic_write(saved) as unfinished:
+        unfinished.write_bytes(content.getbuffer())
+    for other in set(folder.iterdir()) - {saved}:  # older, or what a killed process left of one
+        other.unlink()
 
 
 def restore(folder: Path, model: keras.Model, state: State) -> None:
@@ -84,25 +89,34 @@ def restore(folder: Path, model: keras.Model, state: State) -> None:
         If a state cannot be read at the moment; a damaged one is passed over, which is printed.
     """
     model.optimizer.build(model.trainable_variables)
-    for path in sorted(folder.glob(_PATTERN), reverse=True):
+    variables = _variables(model)
+    for path in sorted(folder.glob(PATTERN), reverse=True):
         try:
-            with h5py.File(path) as file:
-                difficulty, rows = file["difficulty"][:], json.loads(file["history"][()])
-                states = [file[f"random_state/{n}"][:] for n in range(len(_random_states(model)))]
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", "Skipping variable loading", UserWarning)
-                model.load_weights(path)
-        except (OSError, KeyError, ValueError, UserWarning) as error:
-            if isinstance(error, OSError) and error.errno:  # the system's, not the content's
-                raise FailureError(f"Cannot read {path} ({error}): try again.") from error
+            content = path.read_bytes()
+        except OSError as error:
+            raise FailureError(f"Cannot read {path} ({error}): try again.") from error
+        try:
+            values, saved = _unpacked(content, variables)
+        except Exception as error:  # NumPy raises whatever odd bytes lead it to
             print(f"Saved state {path.name} is damaged ({error}) and passed over.")
             continue
-        for variable, value in zip(_random_states(model), states, strict=True):
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        state.difficulty, state.rows = difficulty, rows
+        state.difficulty, state.rows = saved.difficulty, saved.rows
         return
 
 
-def _random_states(model: keras.Model) -> list[keras.Variable]:
-    """Return where the dropout layers' random numbers stand, which are no weights to Keras."""
-    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+def _unpacked(
+    content: bytes, variables: list[keras.Variable]
+) -> tuple[list[NDArray[np.generic]], State]:
+    with np.load(io.BytesIO(content)) as stored:
+        values = [stored[f"arr_{n}"] for n in range(len(variables))]
+        state = State(stored["difficulty"], json.loads(str(stored["history"])))
+    if [value.shape for value in values] != [variable.shape for variable in variables]:
+        raise ValueError("it is of a model of other shapes")
+    return values, state
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Return all that changes from step to step: weights, random states, the optimizer's."""
+    return [*model.variables, *model.optimizer.variables]

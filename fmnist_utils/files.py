@@ -1,9 +1,12 @@
-"""Write files so that they are there whole or not at all."""
+"""Write files so that they are there whole or not at all, and open what is surely a file."""
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from fmnist_utils.errors import FailureError
 
@@ -37,6 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
+        sync(unfinished)
         unfinished.replace(path)
     except OSError as error:
         raise FailureError(
@@ -45,6 +49,23 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # gone already, or never begun
             unfinished.unlink()
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk, so that no crash leaves its name with nothing.
+
+    Parameters
+    ----------
+    path : Path
+        A file that was written.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses what was written.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,3 +80,22 @@ def write_text(path: Path, text: str) -> None:
     """
     with atomic_write(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file to read it; what never ends, or waits for somebody to write, is none.
+
+    Parameters
+    ----------
+    path : Path
+        A regular file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is a pipe, a socket or a device.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a folder says that it is one
+        raise OSError(errno.EINVAL, "It is a pipe or a device, not a file", str(path))
+    return path.open("rb")

@@ -115,6 +115,23 @@ def published_predictions() -> Path:
     return carried if carried.exists() else published_figures_dir() / "predictions"
 
 
+def exists(path: str | Path) -> bool:
+    """Tell whether there is a file or folder; at no path that is empty or longer than any may be.
+
+    Parameters
+    ----------
+    path : str or Path
+        `Path.exists` takes an empty one for the working folder, and raises for one too long.
+
+    Examples
+    --------
+    >>> from fmnist_utils import paths
+    >>> paths.exists("."), paths.exists(""), paths.exists(5_000 * "a")
+    (True, False, False)
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def profile_override() -> str | None:
     """Return ``FMNIST_PROFILE``, which overrides a notebook's own profile, or None."""
     return os.environ.get("FMNIST_PROFILE") or None

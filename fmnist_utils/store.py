@@ -3,10 +3,11 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from fmnist_utils import (
     arithmetic,
+    checkpoints,
     data,
     evaluation,
     models,
+    operations,
     paths,
     recipes,
     results,
@@ -29,13 +32,14 @@ from fmnist_utils import (
 from fmnist_utils.arithmetic import Arithmetic
 from fmnist_utils.data.splits import training_split
 from fmnist_utils.errors import BadInputError, FailureError
-from fmnist_utils.files import write_text
+from fmnist_utils.files import sync, write_text
 from fmnist_utils.recipes import Recipe
 
 # Part of every run's key: raise it when training changes what a recipe comes to.
 FORMAT = 1
 _ENVIRONMENT = "environment.json"
 _FILES = ("model.keras", "recipe.json", "history.csv", "metrics.json", _ENVIRONMENT)
+_MANIFEST = "manifest.json"  # the SHA-256 of each of them
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,8 @@ def find(recipe: Recipe) -> Run | None:
     Raises
     ------
     FailureError
-        If its folder is there but lacks a file, is damaged, or holds another recipe.
+        If its folder is there but lacks a file, is damaged, or holds another recipe. Whoever wants
+        it trained again deletes the folder, which the sentence names.
 
     Notes
     -----
@@ -172,6 +177,7 @@ def find(recipe: Recipe) -> Run | None:
             raise FailureError(
                 f"Run {folder} lacks {', '.join(missing)}: delete the folder to train it again."
             )
+        _check_contents(folder)
         # The key leaves out what is a field's default, so a changed default keeps it.
         if Run(folder).recipe != recipe:
             raise FailureError(
@@ -180,6 +186,32 @@ def find(recipe: Recipe) -> Run | None:
             )
         return Run(folder)
     return None
+
+
+def _check_contents(folder: Path) -> None:
+    """Raise FailureError unless the files of a run are as they were written."""
+    manifest = folder / _MANIFEST
+    if not manifest.exists():
+        _tell_of_no_manifest(folder.parent, folder.name)
+        return
+    with _readable(folder):
+        written = dict(json.loads(manifest.read_text(encoding="utf-8")))
+        changed = [name for name in _FILES if _sha256(folder / name) != written[name]]
+    if changed:
+        raise FailureError(
+            f"Run {folder} is damaged ({', '.join(changed)} changed since it was written): delete "
+            "the folder to train it again."
+        )
+
+
+@cache
+def _tell_of_no_manifest(runs: Path, name: str) -> None:
+    print(f"Run {runs / name} is older than {_MANIFEST}: it is not checked.", file=sys.stderr)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 ExtraImages = Callable[[data.Labelled, int], data.Labelled]
@@ -258,17 +290,21 @@ def _train(
     if verbose:
         n_images = len(training_data.train.images)
         print(f"Training {name} on {n_images:,} images, in {computed_in.precision}.")
-    checkpoints = partial / "checkpoints"
+    checkpoint_dir = partial / "checkpoints"
     try:
         trained = training.train(
             recipe,
             training_data,
-            checkpoint_dir=checkpoints,
+            checkpoint_dir=checkpoint_dir,
             computed_in=computed_in,
             verbose=verbose,
         )
     except KeyboardInterrupt:
-        kept = "what was trained is kept" if any(checkpoints.glob("*")) else "no epoch had ended"
+        kept = (
+            "what was trained is kept"
+            if any(checkpoint_dir.glob(checkpoints.PATTERN))
+            else "no epoch had ended"
+        )
         print(f"Interrupted: {kept} of {name}; run it again to go on.")
         raise
     finished = partial / name
@@ -276,6 +312,7 @@ def _train(
     finished.mkdir()
     _write(recipe, trained, training_data, finished)
     shutil.copy(partial / _ENVIRONMENT, finished)
+    _seal(finished)
     finished.rename(paths.runs_dir() / name)
     shutil.rmtree(partial)
     return Run(paths.runs_dir() / name)
@@ -324,9 +361,22 @@ def _write(
     trained.history.to_csv(folder / "history.csv", index=False)
     metrics = {
         "parameters": trained.model.count_params(),
+        "operations": operations.forward(trained.model),
+        "training_operations": operations.training(
+            trained.model, operations.images_shown(recipe, len(given.train.images))
+        ),
         "train_seconds": float(trained.history["seconds"].sum()),
     }
     if len(given.validation.images):
         predicted = Run(folder).predict(given.validation.images)
         metrics |= evaluation.metrics(given.validation.labels, predicted)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2), encoding="utf-8")
+
+
+def _seal(folder: Path) -> None:
+    """Write the manifest of a run, once all its files are on the disk."""
+    manifest = {}
+    for name in _FILES:
+        sync(folder / name)
+        manifest[name] = _sha256(folder / name)
+    write_text(folder / _MANIFEST, json.dumps(manifest, indent=2))

@@ -15,6 +15,7 @@ from fmnist_utils import data
 
 # On a busy machine the first example of a test can take any time: no deadline.
 hypothesis.settings.register_profile("project", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=10_000)
 hypothesis.settings.load_profile("project")
 
 

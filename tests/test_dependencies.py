@@ -191,7 +191,6 @@ def test_conda_installs_the_same_project() -> None:
 @pytest.mark.parametrize(
     ("name", "version"),
     [  # What Colab had in the autumn of 2025, when it moved to Python 3.12.
-        ("h5py", "3.13.0"),
         ("ipykernel", "6.17.1"),
         ("ipython", "7.34.0"),
         ("keras", "3.10.0"),

@@ -44,6 +44,12 @@ def test_a_step_is_counted_as_the_profiler_does(name):
     assert operations.training(model, images=4) == pytest.approx(counted, rel=0.05)
 
 
+def test_a_network_within_a_network_is_counted():
+    model = models.build("transfer", dict(RECIPES["transfer"].options) | {"weights": None})
+    counted = profiled(lambda x: model(x, training=False), (1, 28, 28))
+    assert operations.forward(model) == pytest.approx(counted, rel=0.05)
+
+
 def test_depthwise_and_separable_layers_are_counted_by_channel():
     layers = keras.layers
     for layer, expected in (

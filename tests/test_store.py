@@ -1,9 +1,12 @@
 import json
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,14 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FMNIST_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
+        return store.get_or_train(RECIPE, verbose=False).folder
+
+
 def _visible(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
 
@@ -33,7 +44,7 @@ def test_trained_once_then_loaded(runs: Path, monkeypatch: pytest.MonkeyPatch) -
     run = store.get_or_train(RECIPE, verbose=False)
     assert _visible(runs) == [run.folder.name]
     assert run.folder.name == f"dense-{store.key(RECIPE)}"
-    assert _visible(run.folder) == sorted(store._FILES)
+    assert _visible(run.folder) == sorted([*store._FILES, "manifest.json"])
     assert run.recipe == RECIPE
     assert len(run.history) == 2
     assert json.loads((run.folder / "environment.json").read_text())["machine"]["cores"] > 0
@@ -97,6 +108,33 @@ def test_a_run_that_cannot_be_read_is_one_sentence(kind: str) -> None:
         getattr(store.Run(folder), what)
 
 
+@pytest.mark.parametrize("name", [*store._FILES, "manifest.json"])
+@pytest.mark.parametrize("spoil", ["flipped", "cut off", "emptied"])
+def test_a_damaged_run_is_named_when_it_is_loaded_and_trained_again_once_deleted(
+    name: str, spoil: str, trained: Path, runs: Path
+) -> None:
+    folder = shutil.copytree(trained, runs / trained.name)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1 if spoil == "flipped" else 0
+    keep = {"flipped": len(content), "cut off": len(content) // 2, "emptied": 0}[spoil]
+    (folder / name).write_bytes(content[:keep])
+    with pytest.raises(FailureError, match=rf"^Run {folder} .*: delete the folder to train it ag"):
+        store.get_or_train(RECIPE)
+    shutil.rmtree(folder)
+    assert store.find(RECIPE) is None
+
+
+def test_a_run_without_a_manifest_is_loaded_and_told_so_once(
+    trained: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(trained, runs / trained.name)
+    (folder / "manifest.json").unlink()
+    for _ in range(2):
+        assert store.get_or_train(RECIPE).folder == folder
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"Run {folder} is older than manifest.json: it is not checked."
+
+
 def test_an_error_without_words_is_named_by_its_kind(tmp_path: Path) -> None:
     with (
         pytest.raises(FailureError, match=r"cannot be read by Keras .* \(EOFError\): delete"),
@@ -118,6 +156,7 @@ def test_a_run_of_other_defaults_is_not_taken_for_the_recipe() -> None:
     assert store.find(recipes.override(RECIPE, selection=1, options={"units": (8,)})) is not None
     was = recipes.override(RECIPE, batch_size=2 * RECIPE.batch_size)
     (run.folder / "recipe.json").write_text(was.to_json())
+    (run.folder / "manifest.json").unlink()
     with pytest.raises(FailureError, match=f"{run.folder.name} was trained when a recipe's def"):
         store.find(RECIPE)
 
@@ -129,28 +168,85 @@ def test_unwritable_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         store.get_or_train(RECIPE)
 
 
-def test_full_disk_leaves_no_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+def _interrupt_after(patch: pytest.MonkeyPatch, epochs: int) -> None:
+    original = checkpoints.save
 
-    with monkeypatch.context() as patch, pytest.raises(FailureError, match="No space left"):
-        patch.setattr(store, "_write", full)
+    def interrupt(folder: Path, model: keras.Model, state: checkpoints.State) -> None:
+        original(folder, model, state)
+        if len(state.rows) == epochs:
+            raise KeyboardInterrupt
+
+    patch.setattr(checkpoints, "save", interrupt)
+
+
+@contextmanager
+def _file_size_limit(_: Path) -> Iterator[None]:
+    """Let no file grow beyond 4 KB; Python ignores the signal and raises an OSError."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def _filled(runs: Path) -> Iterator[None]:
+    """Leave no room on the runs folder's file system; where none was mounted, set the limit."""
+    if not runs.is_mount():
+        with _file_size_limit(runs):
+            yield
+        return
+    filler = runs / ".filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4_096))
+    yield
+    filler.unlink()
+
+
+@pytest.fixture
+def tiny_disk(runs: Path) -> Iterator[None]:
+    """Mount a file system of 1 MB as the runs folder, where that is allowed."""
+    runs.mkdir()
+    if shutil.which("mount"):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", runs], check=False)
+    yield
+    if runs.is_mount():
+        subprocess.run(["umount", runs], check=True)
+
+
+@pytest.mark.usefixtures("tiny_disk")
+@pytest.mark.parametrize("full", [_filled, _file_size_limit])
+@pytest.mark.parametrize("epochs_before", [1, 2])
+def test_a_full_disk_is_one_sentence_and_no_epoch_is_lost(
+    full: Callable[[Path], AbstractContextManager[None]],
+    epochs_before: int,
+    runs: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        _interrupt_after(patch, epochs_before)
+        store.get_or_train(RECIPE)
+    with (
+        full(runs),
+        pytest.raises(FailureError, match=r"Cannot write .*( left on|too large).*: make"),
+    ):
         store.get_or_train(RECIPE, verbose=False)
     assert _visible(runs) == []
+    capsys.readouterr()
+    run = store.get_or_train(RECIPE)
+    assert f"Going on after epoch {epochs_before} of 2" in capsys.readouterr().out
+    assert run.history["epoch"].tolist() == [1, 2]
+    assert store.find(RECIPE) == run
 
 
 def test_interrupt_is_kept_and_told(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = checkpoints.save
-
-    def interrupt(folder: Path, model: keras.Model, state: checkpoints.State) -> None:
-        original(folder, model, state)
-        if len(state.rows) == 1:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(checkpoints, "save", interrupt)
+        _interrupt_after(patch, 1)
         store.get_or_train(RECIPE)
     assert _visible(runs) == []
     assert "what was trained is kept of" in capsys.readouterr().out
@@ -261,5 +357,5 @@ def test_what_was_trained_in_bfloat16_answers_in_float32(
 
 def test_trained_on_everything_there_is_no_score_to_choose_by() -> None:
     run = store.get_or_train(recipes.override(RECIPE, train_size=6_000, epochs=1), verbose=False)
-    assert sorted(run.metrics) == ["parameters", "train_seconds"]
+    assert sorted(run.metrics) == ["operations", "parameters", "train_seconds", "training_operations"]
     assert list(run.history) == ["epoch", "loss", "accuracy", "seconds"]

@@ -1,9 +1,9 @@
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -188,26 +188,64 @@ def test_interrupted_training_comes_to_the_same(
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["epoch-0001.npz", "epoch-0002.npz", "epoch-0002.weights.h5"])
 def test_damaged_state_is_passed_over(
-    sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "epoch-0002.weights.h5").write_bytes(b"cut off")
-    trained = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
-    assert trained.history["epoch"].tolist() == [1, 2, 3]
-    assert "damaged" in capsys.readouterr().out
+    (tmp_path / name).write_bytes(b"cut off")
+    recipe = recipes.override(RECIPE, epochs=1)
+    trained = training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert trained.history["epoch"].tolist() == [1]
+    assert f"{name} is damaged" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.npz"]
 
 
-def test_a_state_without_its_optimizer_is_passed_over(
-    sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays: arrays.popitem(),
+        lambda arrays: arrays.update(arr_0=np.zeros((3, 2))),
+        lambda arrays: arrays.update(difficulty=np.array([{}])),
+    ],
+    ids=["lacks an array", "of another model", "pickled"],
+)
+def test_a_state_that_is_no_whole_one_is_passed_over(
+    sketches: data.TrainingData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[dict[str, Any]], Any],
 ) -> None:
     training.train(
         recipes.override(RECIPE, epochs=1), sketches, checkpoint_dir=tmp_path, verbose=False
     )
-    with h5py.File(tmp_path / "epoch-0001.weights.h5", "a") as file:
-        del file["optimizer/vars/1"]
+    with np.load(tmp_path / "epoch-0001.npz") as stored:
+        arrays = dict(stored)
+    damage(arrays)
+    np.savez(tmp_path / "epoch-0001.npz", **arrays)
     trained = training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
     assert trained.history["epoch"].tolist() == [1, 2, 3]
     assert "damaged" in capsys.readouterr().out
+
+
+def test_a_flipped_bit_in_a_state_is_seen(
+    sketches: data.TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipes.override(RECIPE, epochs=2)
+    training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    (saved,) = tmp_path.iterdir()
+    content = bytearray(saved.read_bytes())
+    content[len(content) // 2] ^= 1
+    saved.write_bytes(content)
+    training.train(recipe, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert "epoch-0002.npz is damaged (Bad CRC-32" in capsys.readouterr().out
+
+
+def test_what_a_killed_process_left_of_a_state_is_cleared_away(
+    sketches: data.TrainingData, tmp_path: Path
+) -> None:
+    (tmp_path / ".epoch-0001.npz.77").write_bytes(b"cut off")
+    training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0003.npz"]
 
 
 def test_a_state_that_the_system_does_not_give_is_kept(
@@ -220,9 +258,9 @@ def test_a_state_that_the_system_does_not_give_is_kept(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     with monkeypatch.context() as patch, pytest.raises(FailureError, match="try again"):
-        patch.setattr(h5py, "File", locked)
+        patch.setattr(Path, "read_bytes", locked)
         training.train(RECIPE, sketches, checkpoint_dir=tmp_path, verbose=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.weights.h5"]
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-0001.npz"]
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")

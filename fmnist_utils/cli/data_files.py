@@ -9,6 +9,7 @@ from typing import Any
 from fmnist_utils import data
 from fmnist_utils.arrays import on_black
 from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.cli.terminal import printable
 
 
 def describe(path: Path, on_bad: Any) -> None:
@@ -30,8 +31,10 @@ def describe(path: Path, on_bad: Any) -> None:
     if kind in ("idx", "numpy"):
         arrays = data.read_numpy(path) if kind == "numpy" else {"": data.read_idx(path)}
         for name, array in arrays.items():
-            ends = f", {array.min()} to {array.max()}" if array.size else ""
-            print(f"{path}{name and f', {name}'}: {array.dtype}, shape {array.shape}{ends}")
+            is_numeric = array.size and array.dtype.kind in "biuf"
+            ends = f", {array.min()} to {array.max()}" if is_numeric else ""
+            title = printable(f"{path}{name and f', {name}'}: {array.dtype}")
+            print(f"{title}, shape {array.shape}{ends}")
             is_images = array.ndim == 3 and array.size and array.dtype == "uint8"
             if is_images and (n := on_black(array)[1].sum()):
                 print(f"fmnist: {n:,} of {len(array):,} images are dark on white.", file=sys.stderr)
@@ -41,8 +44,8 @@ def describe(path: Path, on_bad: Any) -> None:
         warnings.simplefilter("always")
         labels = read(path, on_bad=on_bad).labels
     for warning in remarks:
-        print(f"fmnist: {warning.message}", file=sys.stderr)
-    print(f"{path}: {len(labels):,} images of 28x28")
+        print(f"fmnist: {printable(warning.message)}", file=sys.stderr)
+    print(f"{printable(path)}: {len(labels):,} images of 28x28")
     counts = Counter(labels.tolist())
     for label, name in enumerate(CLASS_NAMES):
         print(f"  {name:<12} {counts[label]:>7,}")

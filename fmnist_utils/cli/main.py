@@ -10,7 +10,8 @@ import click
 
 from fmnist_utils import __version__
 from fmnist_utils.classes import CLASS_NAMES, class_names
-from fmnist_utils.cli.values import PROFILE, RECIPE, RECIPES_AND_FIELDS, limits, one_of
+from fmnist_utils.cli.terminal import caption, printable, write_any_name
+from fmnist_utils.cli.values import PATH, PROFILE, RECIPE, RECIPES_AND_FIELDS, limits, one_of
 from fmnist_utils.errors import BadInputError, FailureError, not_installed, unknown
 from fmnist_utils.photos import EXPLANATIONS
 from fmnist_utils.service.limits import Limits
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from fmnist_utils.recipes import Recipe
     from fmnist_utils.store import Run
 
-_PATH = click.Path(path_type=Path)
 _ONE_UP = click.IntRange(min=1)
 _SET = click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Change a recipe's field."
@@ -31,13 +31,14 @@ _SET = click.option(
 
 def main() -> NoReturn:
     """Run the command; expected errors end in one sentence and exit code 2 or 1."""
+    write_any_name()
     try:
         commands(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except (BadInputError, FailureError) as error:
-        print(f"fmnist: {error}", file=sys.stderr)
+        print(f"fmnist: {printable(error)}", file=sys.stderr)
         sys.exit(2 if isinstance(error, BadInputError) else 1)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
@@ -75,7 +76,7 @@ def commands() -> None:
 @click.option(
     "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
 )
-@click.option("--output", type=_PATH, help="Folder for what is executed.")
+@click.option("--output", type=PATH, help="Folder for what is executed.")
 @click.option(
     "--publish",
     "published",
@@ -135,7 +136,7 @@ def train_recipe(name: str, assignments: tuple[str, ...], deterministic: bool) -
 @click.option(
     "--report",
     "folder",
-    type=_PATH,
+    type=PATH,
     metavar="DIR",
     help="Write tables, the confusion matrix and galleries into DIR, of the first seed.",
 )
@@ -207,16 +208,16 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
     Without arguments, both data sets; a PATH is an IDX or CSV file, gzipped or not, a .npz, or
     a folder of PNGs, that is read and described.
     """
-    from fmnist_utils import data
+    from fmnist_utils import data, paths
     from fmnist_utils.cli import data_files
 
     missing = False
     for item in paths_or_names or ("fashion_mnist", "mnist"):
-        if Path(item).exists():
+        if paths.exists(item):
             data_files.describe(Path(item), on_bad)
             continue
         if not item.isidentifier():  # as the names of data sets are
-            raise BadInputError(f"There is no file or folder {item}: check the path.")
+            raise BadInputError(f"There is no file or folder {item!r}: check the path.")
         if download:
             data.load_published(item)
         for status in data.status(item):
@@ -233,7 +234,7 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
 
 
 @commands.command("explain", epilog=RECIPES_AND_FIELDS)
-@click.argument("image", type=_PATH)
+@click.argument("image", type=PATH)
 @click.option("--recipe", "name", default="fast", help="Whose answer.", **RECIPE)
 @_SET
 @click.option("--method", default="grad_cam", help="By which method.", **one_of(*EXPLANATIONS))
@@ -243,7 +244,7 @@ def check_data(paths_or_names: tuple[str, ...], download: bool, on_bad: Any) -> 
     help="What to explain instead of the answer.",
     **{**one_of(*CLASS_NAMES), "metavar": "NAME"},
 )
-@click.option("--output", type=_PATH, help="PNG or SVG; beside IMAGE if not.")
+@click.option("--output", type=PATH, help="PNG or SVG; beside IMAGE if not.")
 @_needs("course")
 def explain_image(
     image: Path,
@@ -275,13 +276,13 @@ def explain_image(
     explained = probability.argmax() if wanted is None else names.index(wanted)
     maps = scale_maps(getattr(explain, method)(run.model, picture[None], [explained]))
     title = f"{names[explained]}, {probability[explained]:.0%}"
-    figure = plots.overlays(picture[None], {method: maps}, captions=[image.name], title=title)
+    figure = plots.overlays(picture[None], {method: maps}, captions=[caption(image)], title=title)
     plots.save_figure(figure, target)
     print(f"{title}: {target}")
 
 
 @commands.command("predict")
-@click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=_PATH)
+@click.argument("sources", metavar="PATH...", nargs=-1, required=True, type=PATH)
 @click.option("--top", default=3, help="How many classes to name.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list.")
 @click.option("--csv", "as_csv", is_flag=True, help="One line a photo, for a spreadsheet.")
@@ -306,19 +307,17 @@ def predict_photos(
     )
     if others:
         names = ", ".join(file.name for file in others[:5]) + ("…" if len(others) > 5 else "")
-        print(
-            f"fmnist: {len(others)} other images left out ({names}): need "
-            f"{', '.join(prepare.FORMATS)}.",
-            file=sys.stderr,
-        )
+        left_out = f"{len(others)} other images left out ({names})"
+        known = ", ".join(prepare.FORMATS)
+        print(f"fmnist: {printable(left_out)}: need {known}.", file=sys.stderr)
     if n_failed or others:
         sys.exit(2 if n_failed == len(files) else 3)
 
 
 @commands.command("similar")
-@click.argument("photo", type=_PATH)
+@click.argument("photo", type=PATH)
 @click.option("--count", default=10, type=click.IntRange(1, 60_000), help="How many to draw.")
-@click.option("--output", type=_PATH, help="PNG or SVG; beside PHOTO if not.")
+@click.option("--output", type=PATH, help="PNG or SVG; beside PHOTO if not.")
 @_needs("course")
 def find_similar(photo: Path, count: int, output: Path | None) -> None:
     """Find the training images most like the garment on PHOTO."""
@@ -361,7 +360,7 @@ def serve_http(
     **one_of("onnx", "litert"),
 )
 @click.option("--int8", is_flag=True, help="Weights and activations in 8 bits.")
-@click.option("--output", type=_PATH, help="File to write; in the run's folder if not.")
+@click.option("--output", type=PATH, help="File to write; in the run's folder if not.")
 @_needs("export")
 def export_recipe(
     name: str, assignments: tuple[str, ...], kind: str | None, int8: bool, output: Path | None
@@ -397,7 +396,7 @@ def export_recipe(
 @commands.command("package", epilog=RECIPES_AND_FIELDS)
 @click.argument("name", default="photo", **RECIPE)
 @_SET
-@click.option("--into", type=_PATH, metavar="DIR", help="Where to write instead.")
+@click.option("--into", type=PATH, metavar="DIR", help="Where to write instead.")
 @_needs("export")
 def package_model(name: str, assignments: tuple[str, ...], into: Path | None) -> None:
     """Make the packaged model anew."""
@@ -412,7 +411,7 @@ def package_model(name: str, assignments: tuple[str, ...], into: Path | None) ->
 
 
 @commands.command("photos")
-@click.argument("folder", required=False, type=_PATH)
+@click.argument("folder", required=False, type=PATH)
 @click.option("--publish", is_flag=True, help="Also write README's table of photos anew.")
 @_needs("series")
 def measure_photos(folder: Path | None, publish: bool) -> None:
@@ -427,7 +426,7 @@ def measure_photos(folder: Path | None, publish: bool) -> None:
 
 @commands.command("stamp")
 @click.option(
-    "--speed", type=_PATH, help="What make bench measured, to be published: runs/speed.json."
+    "--speed", type=PATH, help="What make bench measured, to be published: runs/speed.json."
 )
 @_needs("series")
 def stamp_text(speed: Path | None) -> None:

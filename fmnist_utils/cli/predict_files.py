@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fmnist_utils.classes import CLASS_NAMES, N_CLASSES
+from fmnist_utils.cli.terminal import caption, cell, printable
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos.predictor import NONE_OF_THE_TEN, Predictor
 from fmnist_utils.photos.prepare import Prepared, drawing
@@ -79,7 +80,7 @@ def answer(
             for line in tqdm(pool.map(line_of, files), total=len(files), disable=hidden):
                 if line.error:
                     failed.append(line)
-                    print(f"fmnist: {line.error}", file=sys.stderr)
+                    print(f"fmnist: {printable(line.error)}", file=sys.stderr)
                 yield line
 
     write(lines(), top)
@@ -107,7 +108,8 @@ def _write_table(lines: Iterable[Line], _: int) -> None:
             others = (
                 f"; may be {' or '.join(line.alternatives)}" if known and line.alternatives else ""
             )
-            print(f"{line.answer:<{width}}  {line.file}  ({ranked}{others})", flush=True)
+            file = printable(line.file)
+            print(f"{line.answer:<{width}}  {file}  ({ranked}{others})", flush=True)
 
 
 def _write_csv(lines: Iterable[Line], top: int) -> None:
@@ -119,7 +121,7 @@ def _write_csv(lines: Iterable[Line], top: int) -> None:
         ranked = [value for best in line.top for value in best.values()]
         blanks = [""] * (len(ranks) - len(ranked))
         others = ";".join(line.alternatives)
-        writer.writerow([line.file, line.answer, line.error, *ranked, *blanks, others])
+        writer.writerow([cell(line.file), line.answer, cell(line.error), *ranked, *blanks, others])
         sys.stdout.flush()
 
 
@@ -136,7 +138,7 @@ def _draw_steps(predictor: Predictor, prepared: Prepared, wanted: int, file: Pat
 
     seen = likeliest(predictor.second.garments(prepared), 3)
     named = ", ".join(f"{name} {probability:.0%}" for name, probability in seen)
-    title = f"{file.name}: what speaks for {CLASS_NAMES[wanted]}"
+    title = f"{caption(file)}: what speaks for {CLASS_NAMES[wanted]}"
     figure = plots.photo_steps(
         *prepared[:4],
         predictor.explain(prepared.image[None], [wanted])[0],
@@ -179,6 +181,6 @@ def draw_similar(photo: Path, count: int, target: Path) -> dict[str, int]:
     names = [CLASS_NAMES[label] for label in shelf.labels[indices]]
     found = [f"{name}\n{value:.2f}" for name, value in zip(names, similarities, strict=True)]
     images, captions = [prepared.image, *shelf.images[indices]], ["query", *found]
-    figure = plots.image_grid(images, captions, columns=6, title=photo.name)
+    figure = plots.image_grid(images, captions, columns=6, title=caption(photo))
     plots.save_figure(figure, target)
     return dict(Counter(names).most_common())

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from fmnist_utils.errors import BadInputError
 from fmnist_utils.service.limits import Limits
 
 # Written out, so that help and completion need not import what recipes need.
@@ -65,3 +67,19 @@ def limits(command: _Command) -> _Command:
 
 RECIPE = {**one_of(*RECIPES), "metavar": "NAME"}
 PROFILE = one_of("smoke", "quick", "full")
+
+
+class _FileOrFolder(click.Path):
+    """A path, which is not empty: that would be the working folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        if not str(value):
+            raise BadInputError("The path is empty: name a file or a folder, . for this one.")
+        return super().convert(value, param, ctx)
+
+
+PATH = _FileOrFolder()

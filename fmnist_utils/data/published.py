@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import io
 import sys
+import threading
 import warnings
+from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from fmnist_utils import paths
 from fmnist_utils.data.labelled import Labelled
 from fmnist_utils.data.readers import GZIP, decompress, parse_idx
 from fmnist_utils.errors import FailureError, unknown
-from fmnist_utils.files import atomic_write
+from fmnist_utils.files import atomic_write, open_file
 
 
 class FileStatus(NamedTuple):
@@ -51,9 +53,9 @@ PUBLISHED = {
         title="Fashion-MNIST",
         folder="fashion-mnist",
         mirrors=(
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
             "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
             "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
         ),
         sha256={
             TRAIN[0]: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -79,6 +81,9 @@ PUBLISHED = {
 }
 
 DATASETS = (*PUBLISHED, "sketches")
+
+_MOST_BYTES = 16 + 60_000 * 28 * 28  # of a published file: the training images, not gzipped
+_SECONDS = 300  # for a mirror to send a file
 
 
 def load(dataset: str, names: tuple[str, str]) -> Labelled:
@@ -155,7 +160,8 @@ def _search(dataset: str, name: str) -> tuple[Path | None, bytes, dict[Path, str
     problems: dict[Path, str] = {}
     for path in _candidates(dataset, name):
         try:
-            return path, _verified(path.read_bytes(), dataset, name), problems
+            with open_file(path) as file:
+                return path, _verified(file.read(_MOST_BYTES + 1), dataset, name), problems
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -186,7 +192,7 @@ def _elsewhere(dataset: str) -> list[Path]:
 
 def _verified(raw: bytes, dataset: str, name: str) -> bytes:
     """Return the decompressed contents, or raise a ValueError that says what is wrong with them."""
-    contents = decompress(raw)
+    contents = decompress(raw, _MOST_BYTES)
     found, expected = hashlib.sha256(contents).hexdigest(), PUBLISHED[dataset].sha256[name]
     if found == expected:
         return contents
@@ -223,8 +229,8 @@ def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
         try:
             raw = _get(url)
             contents = _verified(raw, dataset, name)
-        except OSError as error:  # all that requests raises
-            failures.append(f"{mirror} failed with {type(error).__name__}")
+        except OSError as error:  # a TimeoutError has no text
+            failures.append(f"{mirror} failed with {str(error) or type(error).__name__}")
         except ValueError as error:
             failures.append(f"what {mirror} sent {error}")
         else:
@@ -240,14 +246,36 @@ def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
     )
 
 
+class _Arriving(io.BytesIO):
+    """What arrives of a download, which is ended where it is too much."""
+
+    def write(self, content: Any, /) -> int:
+        if self.tell() + len(content) > _MOST_BYTES:
+            raise ValueError(f"is of more than {_MOST_BYTES:,} bytes")
+        return super().write(content)
+
+
 def _get(url: str) -> bytes:
+    """Return what a mirror sends, in time: one may send a byte now and then for ever."""
     import pooch
 
-    buffer = io.BytesIO()
     # Seconds to connect and to wait for data: without a network, end soon.
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(3, 10))
-    download(url, buffer, None)
-    return buffer.getvalue()
+    arrived = Future[bytes]()
+
+    def fetch() -> None:
+        try:
+            download(url, arriving, None)
+            arrived.set_result(arriving.getvalue())
+        # Anew, as their tracebacks would hold the connection.
+        except ValueError as error:
+            arrived.set_exception(ValueError(str(error)))
+        except Exception as error:
+            arrived.set_exception(OSError(type(error).__name__))
+
+    with _Arriving() as arriving:  # closed when it is late, which ends the thread
+        threading.Thread(target=fetch, daemon=True).start()
+        return arrived.result(_SECONDS)
 
 
 def _keep(raw: bytes, dataset: str, name: str) -> None:

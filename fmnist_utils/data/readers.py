@@ -20,6 +20,7 @@ from fmnist_utils.arrays import on_black
 from fmnist_utils.classes import CLASS_NAMES, IMAGE_SHAPE, N_CLASSES
 from fmnist_utils.data.labelled import Labelled
 from fmnist_utils.errors import BadInputError, unknown
+from fmnist_utils.files import open_file
 
 OnBad = Literal["raise", "drop"]
 
@@ -33,6 +34,11 @@ _OTHER_HEADERS = (  # of widely used files of MNIST
 _NUMBERS = {f"{number}{zero}": number for number in range(256) for zero in ("", ".0")}
 GZIP, _IDX = b"\x1f\x8b", b"\x00\x00\x08"
 _NUMPY = (b"PK\x03\x04", b"\x93NUMPY")  # .npz is a zip
+# What is read of a file, unpacked: more than any data set of such images has. A few MB of gzip or
+# zip can stand for terabytes.
+_MOST_BYTES = 10**9
+_LONGEST_LINE = 2**16  # of a CSV file, which needs a tenth of it
+_MANY = 1_000  # bad rows, after which a file without as many good ones is given up
 _OTHER_KINDS = {  # how files begin
     b"PAR1": "a Parquet file",
     b"\x89PNG": "a PNG",
@@ -86,10 +92,11 @@ def read_idx(path: str | Path) -> NDArray[np.uint8]:
     Raises
     ------
     BadInputError
-        If the file cannot be read, is no IDX file, or has too few or too many bytes.
+        If the file cannot be read, is no IDX file, has too few or too many bytes, or says that it
+        has more than 1 GB.
     """
-    with _named(path, "get the file again"):
-        return parse_idx(decompress(Path(path).read_bytes()))
+    with _named(path, "get the file again"), _opened(Path(path)) as file:
+        return _idx_array(file)
 
 
 def read_numpy(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -103,14 +110,20 @@ def read_numpy(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     BadInputError
-        If the file cannot be read, is damaged, or holds pickled objects, which could be programs.
+        If the file cannot be read, is damaged, holds pickled objects, which could be programs, or
+        more than 1 GB.
     """
-    with _named(path, "save plain arrays with np.savez"), Path(path).open("rb") as file:
+    with _named(path, "save plain arrays with np.savez"), open_file(Path(path)) as file:
         try:
             loaded = np.load(file, allow_pickle=False)
-            return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
-        except (EOFError, zipfile.BadZipFile, zlib.error) as error:
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                return {"": loaded}
+            members = zipfile.ZipFile(file).infolist()
+            if sum(member.file_size for member in members) <= _MOST_BYTES:
+                return dict(loaded)
+        except Exception as error:  # NumPy and zipfile raise whatever odd bytes lead them to
             raise ValueError(f"is damaged ({error})") from error
+        raise ValueError(f"holds more than {_MOST_BYTES:,} bytes")
 
 
 def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
@@ -133,8 +146,9 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
     Raises
     ------
     BadInputError
-        If the file cannot be read, has another header, or has bad rows (cells that are missing,
-        too many, not numeric or out of range) that are not to be dropped, or no good ones.
+        If the file cannot be read, has another header, has bad rows (cells that are missing, too
+        many, not numeric or out of range) that are not to be dropped, or hardly any other, or is
+        of more than 1 GB.
 
     Warns
     -----
@@ -148,13 +162,16 @@ def read_csv(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
         _opened(Path(path)) as file,
     ):
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="")
-        rows = csv.reader(text)
+        rows = csv.reader(_lines(text))
         _check_header(next(rows, []))
         for row in filter(None, rows):  # a blank line is an empty list
             try:
                 good.append(_pack(row))
             except LookupError:
                 problems.append(f"row {rows.line_num}{_row_problem(row)}")
+                if len(problems) > max(_MANY, len(good)):
+                    on_bad = "raise"
+                    break
     _check_problems(path, len(good), problems, on_bad)
     table = np.frombuffer(b"".join(good), np.uint8).reshape(-1, len(_HEADER))
     images = table[:, 1:].reshape(-1, *IMAGE_SHAPE)
@@ -205,13 +222,23 @@ def read_folder(path: str | Path, *, on_bad: OnBad = "raise") -> Labelled:
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, gzipped or not."""
-    with path.open("rb") as stored:
+    with open_file(path) as stored:
         zipped = stored.read(2) == GZIP
         stored.seek(0)
         try:
             yield cast(IO[bytes], gzip.GzipFile(fileobj=stored)) if zipped else stored
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"is damaged gzip ({error})") from error
+
+
+def _lines(text: IO[str]) -> Iterator[str]:
+    """Give the lines of a text, those that are too long in pieces, unless they are too many."""
+    left = _MOST_BYTES
+    while line := text.readline(_LONGEST_LINE):
+        left -= len(line)
+        if left < 0:
+            raise ValueError(f"holds more than {_MOST_BYTES:,} characters")
+        yield line
 
 
 def _on_black(path: str | Path, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -238,25 +265,31 @@ def _named(path: str | Path, remedy: str = "check the path") -> Iterator[None]:
         raise BadInputError(f"{path} {error}: {remedy}.") from error
 
 
-def decompress(raw: bytes) -> bytes:
+def decompress(raw: bytes, limit: int) -> bytes:
     """Return what gzip packed, or the bytes as they are where it did not.
 
     Parameters
     ----------
     raw : bytes
         The whole file.
+    limit : int
+        How many bytes it unpacks to at most.
 
     Raises
     ------
     ValueError
-        If the gzip is damaged; it says how, for a sentence that begins with the file's name.
+        If the gzip is damaged, or unpacks to more; it says so, for a sentence that begins with the
+        file's name.
     """
     if not raw.startswith(GZIP):
         return raw
     try:
-        return gzip.decompress(raw)
+        contents = gzip.GzipFile(fileobj=io.BytesIO(raw)).read(limit + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"has {len(raw):,} bytes of damaged gzip ({error})") from error
+    if len(contents) > limit:
+        raise ValueError(f"unpacks to more than {limit:,} bytes")
+    return contents
 
 
 def parse_idx(contents: bytes) -> NDArray[np.uint8]:
@@ -286,24 +319,35 @@ def parse_idx(contents: bytes) -> NDArray[np.uint8]:
     >>> parse_idx(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
     array([7, 8, 9], dtype=uint8)
     """
+    return _idx_array(io.BytesIO(contents))
+
+
+def _idx_array(file: IO[bytes]) -> NDArray[np.uint8]:
+    """Return the array of an open IDX file, of which no more is read than its header promises."""
     # Two zero bytes, the type (8 is unsigned byte), the number of dimensions, then each of them
     # as a big-endian 32-bit integer.
-    n_dims = contents[3] if len(contents) > 3 else 0
-    start = 4 + 4 * n_dims
-    if contents[:3] != _IDX or len(contents) < start:
+    magic = file.read(4)
+    n_dims = magic[3] if len(magic) > 3 else 0
+    sizes = file.read(4 * n_dims)
+    if magic[:3] != _IDX or len(magic) < 4 or len(sizes) < 4 * n_dims:
         raise ValueError(
-            f"begins with {contents[:4].hex(' ') or 'nothing'} instead of the header of an IDX "
-            "file of bytes, 00 00 08 and the number of dimensions, then each of them"
+            f"begins with {magic.hex(' ') or 'nothing'} instead of the header of an IDX file of "
+            "bytes, 00 00 08 and the number of dimensions, then each of them"
         )
-    shape = np.frombuffer(contents, ">u4", count=n_dims, offset=4).tolist()
-    expected, found = math.prod(shape), len(contents) - start
-    if found != expected:
+    shape = tuple(np.frombuffer(sizes, ">u4").tolist())
+    expected = math.prod(shape)
+    if expected > _MOST_BYTES:
+        raise ValueError(f"is of shape {shape}, which is more than {_MOST_BYTES:,} bytes")
+    contents = file.read(expected + 1)
+    if len(contents) > expected:
+        raise ValueError(f"is followed by other data, behind the {expected:,} of shape {shape}")
+    if len(contents) < expected:
         raise ValueError(
-            f"has {found:,} bytes after its header instead of the {expected:,} of shape "
-            f"{tuple(shape)}: it is {'cut off' if found < expected else 'followed by other data'}"
+            f"has {len(contents):,} bytes after its header instead of the {expected:,} of shape "
+            f"{shape}: it is cut off"
         )
     # A copy, because the bytes are read-only.
-    return np.frombuffer(contents, np.uint8, offset=start).reshape(shape).copy()
+    return np.frombuffer(contents, np.uint8).reshape(shape).copy()
 
 
 def _check_problems(path: str | Path, n_good: int, problems: list[str], on_bad: OnBad) -> None:
@@ -383,13 +427,13 @@ def _visible(folder: Path) -> list[Path]:
 def _read_png(path: Path) -> NDArray[np.uint8]:
     """Return the pixels, or raise a ValueError that says what is wrong with the file."""
     try:
-        with Image.open(path, formats=["PNG"]) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        with open_file(path) as file, Image.open(file, formats=["PNG"]) as image:
+            mode, (width, height) = image.mode, image.size
+            pixels = np.asarray(image) if (height, width) == IMAGE_SHAPE else None
     # What Pillow raises for damaged files: a broken chunk is a SyntaxError to it.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError("is not a readable PNG") from error
-    height, width = pixels.shape[:2]
-    if (height, width) != IMAGE_SHAPE:
+    if pixels is None:
         raise ValueError(f"is {width}x{height} pixels instead of 28x28")
     if mode == "RGB" and (pixels == pixels[..., :1]).all():
         return pixels[..., 0]

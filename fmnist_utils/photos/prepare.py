@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from fmnist_utils import paths
 from fmnist_utils.arrays import border, on_black
 from fmnist_utils.classes import IMAGE_SHAPE
 from fmnist_utils.errors import BadInputError
+from fmnist_utils.files import open_file
 from fmnist_utils.photos import EXPLANATIONS, MAX_PIXELS
 
 with suppress(ImportError):  # iPhones' photos, for whoever has installed the extra heic
@@ -105,7 +107,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     Raises
     ------
     BadInputError
-        If the file is missing, is of another format, is damaged, or has too many pixels.
+        If the file is missing, is none, is of another format, is damaged, or is too large.
 
     Notes
     -----
@@ -122,7 +124,7 @@ def read(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """
     name = "The upload" if isinstance(source, bytes) else str(source)
     try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        data = source if isinstance(source, bytes) else _content(Path(source), max_pixels)
     except OSError as error:
         raise BadInputError(f"{name} cannot be read: {error.strerror}.") from error
     with _opened(name, data, max_pixels) as (image, _):
@@ -161,6 +163,17 @@ def held_pixels(data: bytes, *, max_pixels: int = MAX_PIXELS) -> int:
     """
     with _opened("The upload", data, max_pixels) as (_, held):
         return held
+
+
+def _content(path: Path, max_pixels: int) -> bytes:
+    # No format needs more: 16 bits of four colours a pixel, and what comes beside them.
+    most = 2**24 + 8 * max_pixels
+    with open_file(path) as file:
+        if (n_bytes := path.stat().st_size) > most:
+            raise BadInputError(
+                f"{path} has {n_bytes:,} bytes: at most {most:,}, for {max_pixels:,} pixels."
+            )
+        return file.read()
 
 
 def drawing(photo: Path, kind: str) -> Path:
@@ -210,7 +223,7 @@ def find(sources: Iterable[Path]) -> Found:
     photos: list[Path] = []
     others: list[Path] = []
     for source in sources:
-        if not source.exists():
+        if not paths.exists(source):
             raise BadInputError(f"There is no file or folder {source}: check the path.")
         if not source.is_dir():
             photos.append(source)

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -118,6 +119,75 @@ def test_photos_of_one_name_have_a_drawing_each(folder):
         image.convert("RGB").save(folder / "b.jpg")
     assert fmnist("predict", folder / "b.png", folder / "b.jpg", "--explain") == 0
     assert len(list(folder.glob("b.*.explained.png"))) == 2
+
+
+ODD = {"red\x1b[31m.png": r"red\x1b[31m.png", "two\nlines.png": r"two\nlines.png"}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_neither_steers_the_terminal_nor_makes_a_line(name, folder, capsys, monkeypatch):
+    (folder / "b.png").rename(folder / name)
+    monkeypatch.chdir(folder)
+    assert fmnist("predict", name) == 0
+    assert fmnist("predict", name, "--csv") == 0
+    (folder / name).write_bytes(b"no image")
+    assert fmnist("predict", name) == 2
+    assert fmnist("predict", f"no {name}") == 2
+    (folder / name).rename(folder / f"{name}.svg")
+    assert fmnist("predict", folder) == 3
+    shown, told = capsys.readouterr()
+    for lines, times in ((shown, 2), (told, 3)):
+        assert all(line.isprintable() for line in lines.splitlines())
+        assert lines.count(ODD[name]) == times
+    assert len(shown.splitlines()) == 5
+
+
+def test_a_name_whose_bytes_are_no_text(folder, capfd):
+    (folder / "b.png").rename(folder / os.fsdecode(b"b\xff.png"))
+    assert fmnist("predict", folder / os.fsdecode(b"b\xff.png")) == 0
+    assert r"b\udcff.png" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("sign", "=+-@\t\r")
+def test_no_cell_is_a_formula(sign, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "b.png").rename(f"{sign}1.png")
+    (folder / "a.PNG").write_bytes(b"no image")
+    assert fmnist("predict", "--csv", "--", f"{sign}1.png") == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["file"].startswith("'")
+    assert row["file"].endswith("1.png")
+
+
+def test_a_name_with_dollars_is_drawn(folder):
+    (folder / "b.png").rename(folder / "$x^$.png")
+    assert fmnist("predict", folder / "$x^$.png", "--explain") == 0
+    assert (folder / "$x^$.png.explained.png").exists()
+
+
+def test_a_locale_that_lacks_a_letter(folder, monkeypatch):
+    (folder / "b.png").rename(folder / "é.png")
+    written = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", written)
+    assert fmnist("predict", folder / "é.png") == 0
+    written.flush()
+    assert rb"\xe9.png" in written.buffer.getvalue()
+
+
+def test_what_is_no_file_or_far_too_large_is_one_sentence(folder, capsys):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "sparse.jpg").write_bytes(b"\xff\xd8\xff\xe0\0\x10JFIF\0")
+    os.truncate(folder / "sparse.jpg", 6 * 2**30)
+    for source, message in {
+        folder / "pipe.png": "pipe or a device",
+        "/dev/zero": "pipe or a device",
+        folder / "sparse.jpg": "has 6,442,450,944 bytes: at most 416,777,216",
+        5_000 * "a": "There is no file or folder a",
+        "": "The path is empty: name a file or a folder, . for this one",
+    }.items():
+        assert fmnist("predict", source) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
 
 
 def test_the_same_photo_gives_the_same_answer_whatever_its_size(folder):

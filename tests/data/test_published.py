@@ -5,8 +5,12 @@ import functools
 import gzip
 import hashlib
 import http.server
+import os
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,10 +59,10 @@ def serve(tmp_path):
     """Return a function that serves files from a folder of its own and gives the address."""
     servers = []
 
-    def _serve(contents: dict[str, bytes]) -> str:
+    def _serve(contents: dict[str, bytes] | None = None, handler: Any = None) -> str:
         folder = tmp_path / f"mirror{len(servers)}"
-        put(folder, contents)
-        handler = functools.partial(Quiet, directory=folder)
+        put(folder, contents or {})
+        handler = handler or functools.partial(Quiet, directory=folder)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -162,6 +166,67 @@ def test_a_damaged_download_is_not_kept(publish, serve, files, tmp_path):
     with pytest.raises(FailureError, match=message):
         data.load_published("fashion_mnist")
     assert not (tmp_path / "chosen").exists()
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends without an end: a body, a byte of it now and then, or a head like that."""
+
+    kind = "body"
+
+    def do_GET(self):
+        with suppress(OSError):  # the client has gone
+            if self.kind != "slow head":
+                self.send_response(200)
+                self.end_headers()
+            for _ in range(50):
+                self.wfile.write(b"x" * (2**16 if self.kind == "body" else 1))
+                time.sleep(0 if self.kind == "body" else 0.05)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("body", "sent is of more than 1,000,000 bytes"),
+        ("slow body", "failed with TimeoutError"),
+        ("slow head", "failed with TimeoutError"),
+    ],
+)
+def test_a_mirror_that_never_ends_is_given_up(kind, message, publish, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "_MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(published, "_SECONDS", 0.5)
+    handler = type("Handler", (Endless,), {"kind": kind})
+    publish(serve(handler=handler))
+    with pytest.raises(FailureError, match=message):
+        data.load_test()
+    assert not (tmp_path / "chosen").exists()
+
+
+def test_a_gzip_of_far_more_is_refused_wherever_it_is(publish, serve, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "_MOST_BYTES", 2**20)
+    bomb = dict.fromkeys(NAMES, gzip.compress(bytes(2**22)))
+    put(tmp_path / "chosen/fashion-mnist", bomb)
+    assert data.status("fashion_mnist")[0].state == "damaged: unpacks to more than 1,048,576 bytes"
+    publish(serve(bomb), serve(files))
+    with pytest.warns(UserWarning, match="unpacks to more than"):
+        assert len(data.load_test().labels) == 20
+
+
+def test_https_comes_first():
+    for dataset in ("fashion_mnist", "mnist"):
+        secure = [m.startswith("https:") for m in published.PUBLISHED[dataset].mirrors]
+        assert secure == sorted(secure, reverse=True)
+        assert secure[0]
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(publish, files, tmp_path):
+    put(tmp_path / "keras/datasets/fashion-mnist", files)
+    (tmp_path / "chosen/fashion-mnist").mkdir(parents=True)
+    os.mkfifo(tmp_path / "chosen/fashion-mnist" / NAMES[3])
+    with pytest.warns(UserWarning, match="pipe or a device"):
+        assert len(data.load_test().labels) == 20
 
 
 def test_no_data_and_no_network_is_one_sentence_with_the_remedy(publish, tmp_path):

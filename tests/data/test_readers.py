@@ -1,8 +1,14 @@
 """Other people's files: round trips, and every kind of damage named."""
 
 import gzip
-from contextlib import nullcontext
+import os
+import resource
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -15,6 +21,7 @@ from PIL import Image
 from fmnist_utils import data
 from fmnist_utils.arrays import border
 from fmnist_utils.classes import CLASS_NAMES
+from fmnist_utils.data import readers
 from fmnist_utils.errors import BadInputError
 
 IN_TMP = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,9 +45,9 @@ def test_idx_round_trip(idx, tmp_path, array, zipped, name):
 WHOLE = bytes([0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5]) + bytes(range(60))
 BAD_IDX = {
     "truncated gzip": (gzip.compress(WHOLE)[:-12], "damaged gzip"),
-    "corrupt gzip": (gzip.compress(WHOLE)[:20] + b"\xff" * 30, "damaged gzip"),
+    "corrupt gzip": (gzip.compress(WHOLE)[:40] + b"\xff" * 30, "damaged gzip"),
     "truncated payload": (WHOLE[:-7], r"has 53 bytes .* the 60 of shape \(3, 4, 5\): it is cut"),
-    "trailing bytes": (WHOLE + b"x", "has 61 bytes .* the 60 .* followed by other data"),
+    "trailing bytes": (WHOLE + b"x", "is followed by other data, behind the 60 of shape"),
     "wrong magic": (b"\x89PNG" + WHOLE, "begins with 89 50 4e 47 instead of"),
     "other type": (b"\x00\x00\x0d\x01" + WHOLE, "begins with 00 00 0d 01 instead of"),
     "half a header": (WHOLE[:9], "begins with 00 00 08 03 instead of"),
@@ -57,10 +64,96 @@ def test_a_bad_idx_file_is_named(case, tmp_path):
         data.read_idx(path)
 
 
+def test_an_idx_file_without_an_image(idx, tmp_path):
+    (tmp_path / "a").write_bytes(idx(np.zeros((0, 28, 28), np.uint8)))
+    assert data.read_idx(tmp_path / "a").shape == (0, 28, 28)
+
+
 @pytest.mark.parametrize("read", [data.read_idx, data.read_csv, data.read_folder])
 def test_a_path_that_leads_nowhere(read, tmp_path):
     with pytest.raises(BadInputError, match=r"none cannot be read \(No such file .*check the path"):
         read(tmp_path / "none")
+
+
+# --- What does not end ----------------------------------------------------------------------------
+
+
+@contextmanager
+def at_most(more_bytes: int) -> Iterator[None]:
+    """Let the process take that much more address space, whatever it does with it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = now * resource.getpagesize() + more_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def zeros(packed: Callable[..., IO[bytes]], path: Path, head: bytes, unpacked: int) -> Path:
+    """Write a file that unpacks to a head and zeros."""
+    with packed(path, "wb") as file:
+        file.write(head)
+        for _ in range(unpacked // 2**20):
+            file.write(bytes(2**20))
+    return path
+
+
+ONE_IMAGE = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28])
+TOO_MANY = bytes([0, 0, 8, 3, 0, 255, 0, 0, 0, 0, 0, 28, 0, 0, 0, 28])
+
+
+@pytest.mark.parametrize(
+    ("head", "message"), [(ONE_IMAGE, "followed by other data"), (TOO_MANY, "1,000,000,000 bytes")]
+)
+def test_a_gzip_that_unpacks_to_far_more_is_refused_unread(head, message, tmp_path):
+    path = zeros(partial(gzip.open, compresslevel=1), tmp_path / "a.gz", head, 2**27)
+    with at_most(2**26), pytest.raises(BadInputError, match=message):
+        data.read_idx(path)
+
+
+def test_a_sparse_giant_is_refused_unread(tmp_path):
+    (tmp_path / "a").write_bytes(ONE_IMAGE)
+    os.truncate(tmp_path / "a", 6 * 2**30)
+    with at_most(2**26), pytest.raises(BadInputError, match="followed by other data"):
+        data.read_idx(tmp_path / "a")
+
+
+def test_an_npz_that_unpacks_to_far_more_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "_MOST_BYTES", 2**20)
+    np.savez_compressed(tmp_path / "a.npz", np.zeros(2**21, np.uint8))
+    with pytest.raises(BadInputError, match=r"a.npz holds more than 1,048,576 bytes"):
+        data.read_numpy(tmp_path / "a.npz")
+
+
+def test_an_npy_that_claims_far_more_is_damaged(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3, np.uint8))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(3,), }          ", b"(999999999999,), }"))
+    with at_most(2**26), pytest.raises(BadInputError, match=r"a.npy is damaged"):
+        data.read_numpy(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("end", ["," * 2**22, "1\n" * 3_000, '"' + "\n" * 2**18])
+def test_a_csv_of_one_long_line_or_of_short_ones_is_given_up(end, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{HEADER}\n{end}", encoding="utf-8")
+    with at_most(2**26), pytest.raises(BadInputError, match=r"images are bad|is not a CSV"):
+        data.read_csv(tmp_path / "a.csv", on_bad="drop")
+
+
+def test_a_csv_without_an_end_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "_MOST_BYTES", 20_000)
+    with pytest.raises(BadInputError, match=r"a.csv holds more than 20,000 characters"):
+        data.read_csv(write_csv(tmp_path / "a.csv", *[ROW] * 20))
+
+
+@pytest.mark.parametrize("read", [data.read_idx, data.read_csv, data.read_numpy, data.file_kind])
+def test_a_pipe_or_a_device_is_not_waited_for(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(BadInputError, match=f"{path} cannot be read .*pipe or a device"):
+            read(path)
 
 
 # --- CSV -----------------------------------------------------------------------------------------
@@ -241,7 +334,7 @@ def test_csv_without_the_header(content, tmp_path):
 
 def test_a_file_that_is_no_csv(tmp_path):
     (tmp_path / "a.csv").write_bytes(bytes(200_000))
-    with pytest.raises(BadInputError, match="is not a CSV file"):
+    with pytest.raises(BadInputError, match=r"begins with .* instead of the header"):
         data.read_csv(tmp_path / "a.csv")
 
 
@@ -336,4 +429,18 @@ def test_folders_that_hold_no_data_set(folder, tmp_path):
         data.read_folder(folder)
     (folder / "Hat").rename(folder / "4")
     with pytest.raises(BadInputError, match="4 is empty: put PNGs into it"):
+        data.read_folder(folder)
+
+
+def test_a_pipe_and_a_png_of_far_more_pixels_are_refused_undecoded(folder):
+    os.mkfifo(folder / "Bag" / "pipe.png")
+    save(folder / "Bag" / "giant.png", np.zeros((28, 28), np.uint8))
+    content = (folder / "Bag" / "giant.png").read_bytes()
+    head = b"IHDR" + 2 * (9_000).to_bytes(4) + content[24:29]
+    check = zlib.crc32(head).to_bytes(4)
+    (folder / "Bag" / "giant.png").write_bytes(content[:12] + head + check + content[33:])
+    with (
+        at_most(2**26),
+        pytest.raises(BadInputError, match=r"giant.png is 9000x9000 .*pipe.png is"),
+    ):
         data.read_folder(folder)
