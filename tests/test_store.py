@@ -357,5 +357,10 @@ def test_what_was_trained_in_bfloat16_answers_in_float32(
 
 def test_trained_on_everything_there_is_no_score_to_choose_by() -> None:
     run = store.get_or_train(recipes.override(RECIPE, train_size=6_000, epochs=1), verbose=False)
-    assert sorted(run.metrics) == ["operations", "parameters", "train_seconds", "training_operations"]
+    assert sorted(run.metrics) == [
+        "operations",
+        "parameters",
+        "train_seconds",
+        "training_operations",
+    ]
     assert list(run.history) == ["epoch", "loss", "accuracy", "seconds"]
