@@ -82,6 +82,7 @@ CHANGES: dict[str, dict[str, tuple[object, dict[str, object]]]] = {
     "residual": {
         "filters": ([4, 6, 8], {}),
         "pool_first": (False, {}),
+        "activation": ("silu", {}),
         "fused": (False, {}),
     },
     "transfer": {
@@ -144,7 +145,9 @@ def _with_random_statistics(model: keras.Model, *, lowest_scale: float = 0.2) ->
     return model
 
 
-@pytest.mark.parametrize("options", [{}, {"pool_first": False}, {"fused": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"pool_first": False}, {"fused": False}, {"activation": "silu"}]
+)
 def test_folding_keeps_the_answers_and_only_stock_layers(
     options: dict[str, object], tmp_path: Path
 ) -> None:

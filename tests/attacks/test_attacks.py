@@ -18,7 +18,7 @@ GENEROUS = {"/healthz": 3_000, "28x28": 3_000, "photo": 9_000, "peak": 700, "los
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has 127.0.0.2 and its neighbours")
 @pytest.mark.parametrize("name", sorted({*attacks.ATTACKS} - {"none"}))
 def test_good_clients_are_answered_and_no_connection_is_overdue(name):
-    row = harness.measure(name, seconds=3.5, deadline=2)
+    row = harness.measure(name, seconds=2.5, deadline=2)
     assert not report.broken(row, GENEROUS), row
 
 
