@@ -193,7 +193,7 @@ class Predictor:
             opinions = np.tile(SILENT, (len(pixels), 1))
         of_photo = np.asarray(opinions.any(axis=1))
         logits, embedding = _run(self._model, pixels, "logits", "embedding")
-        energy_score = np.logaddexp.reduce(logits, axis=1) + log_odds(opinions)
+        energy_score = np.logaddexp.reduce(logits, axis=1)
         shared = ~of_photo & (not self.alone)
         if shared.any():
             (others,) = _run(self._images_model, pixels[shared], "logits")
@@ -203,7 +203,10 @@ class Predictor:
             return np.where(of, *(np.float32(self.card[name]) for name in names))
 
         temperature = number(shared, "images_temperature", "temperature")
-        probabilities = revised(softmax(logits / temperature[:, np.newaxis]), opinions)
+        probabilities = softmax(logits / temperature[:, np.newaxis])
+        if of_photo.any():  # a service is mostly asked about images, and soon
+            energy_score += log_odds(opinions)
+            probabilities = revised(probabilities, opinions)
         least_energy = number(of_photo, "photo_energy_threshold", "energy_threshold")
         least = number(of_photo, "photo_open_threshold", "open_threshold")
         least = np.minimum(least, probabilities.max(axis=1))
