@@ -66,7 +66,7 @@ def save(folder: Path, model: keras.Model, state: State) -> None:
     )
     saved = folder / f"epoch-{len(state.rows):04d}.npz"
     with atomic_write(saved) as unfinished:
-        unfinished.write_bytes(content.getbuffer())
+        unfinished.write_bytes(content.getvalue())
     for other in set(folder.iterdir()) - {saved}:  # older, or what a killed process left of one
         other.unlink()
 
