@@ -127,7 +127,7 @@ def _series() -> list[str]:
 USED = {
     "course": _course,
     "series": _series,
-    "serve": lambda: _modules("service", "data/published.py"),  # it downloads the catalogue
+    "serve": lambda: _modules("service", "data/downloads.py"),  # of the catalogue's images
     "export": lambda: _modules("export.py"),
 }
 

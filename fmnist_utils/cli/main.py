@@ -404,7 +404,8 @@ def package_model(name: str, assignments: tuple[str, ...], into: Path | None) ->
     from fmnist_utils import paths, recipes
     from fmnist_utils.series import bundle_model
 
-    small = recipes.override(recipes.get("small"), train_size=recipe.train_size, seed=recipe.seed)
+    same = {field: getattr(recipe, field) for field in ("dataset", "train_size", "seed")}
+    small = recipes.override(recipes.get("small"), **same)
     folder = into or paths.packaged_model_dir()
     card = bundle_model.package(_trained(recipe), _trained(small), name, folder)
     print(f"{folder}: accuracy {card['accuracy']['test']:.4f} on the test images")

@@ -2,17 +2,15 @@
 
 import gzip
 import hashlib
-import io
 import sys
-import threading
 import warnings
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fmnist_utils import paths
+from fmnist_utils.data.downloads import get
 from fmnist_utils.data.labelled import Labelled
 from fmnist_utils.data.readers import GZIP, decompress, parse_idx
 from fmnist_utils.errors import FailureError, unknown
@@ -83,7 +81,6 @@ PUBLISHED = {
 DATASETS = (*PUBLISHED, "sketches")
 
 _MOST_BYTES = 16 + 60_000 * 28 * 28  # of a published file: the training images, not gzipped
-_SECONDS = 300  # for a mirror to send a file
 
 
 def load(dataset: str, names: tuple[str, str]) -> Labelled:
@@ -227,7 +224,7 @@ def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
         url = f"{mirror}{name}.gz"
         print(f"Downloading {_describe(dataset, name)} from {url}", file=sys.stderr)
         try:
-            raw = _get(url)
+            raw = get(url, most_bytes=_MOST_BYTES, progress=sys.stderr.isatty())
             contents = _verified(raw, dataset, name)
         except OSError as error:  # a TimeoutError has no text
             failures.append(f"{mirror} failed with {str(error) or type(error).__name__}")
@@ -244,38 +241,6 @@ def _download(dataset: str, name: str, problems: dict[Path, str]) -> bytes:
         f"files into {folders[0]}, or set FMNIST_DATA_DIR to the folder that holds "
         f"{published.folder}/ with them."
     )
-
-
-class _Arriving(io.BytesIO):
-    """What arrives of a download, which is ended where it is too much."""
-
-    def write(self, content: Any, /) -> int:
-        if self.tell() + len(content) > _MOST_BYTES:
-            raise ValueError(f"is of more than {_MOST_BYTES:,} bytes")
-        return super().write(content)
-
-
-def _get(url: str) -> bytes:
-    """Return what a mirror sends, in time: one may send a byte now and then for ever."""
-    import pooch
-
-    # Seconds to connect and to wait for data: without a network, end soon.
-    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=(3, 10))
-    arrived = Future[bytes]()
-
-    def fetch() -> None:
-        try:
-            download(url, arriving, None)
-            arrived.set_result(arriving.getvalue())
-        # Anew, as their tracebacks would hold the connection.
-        except ValueError as error:
-            arrived.set_exception(ValueError(str(error)))
-        except Exception as error:
-            arrived.set_exception(OSError(type(error).__name__))
-
-    with _Arriving() as arriving:  # closed when it is late, which ends the thread
-        threading.Thread(target=fetch, daemon=True).start()
-        return arrived.result(_SECONDS)
 
 
 def _keep(raw: bytes, dataset: str, name: str) -> None:

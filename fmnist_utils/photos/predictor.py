@@ -23,9 +23,9 @@ from fmnist_utils.photos.second_opinion import (
     SILENT,
     SecondOpinion,
     log_odds,
+    onnx_session,
     opinion,
     revised,
-    session,
 )
 
 NONE_OF_THE_TEN = "none of the ten"
@@ -154,8 +154,8 @@ class Predictor:
                 f"Model folder {self.folder} lacks {' and '.join(missing)}: install fmnist_utils "
                 "again, or name another folder."
             )
-        self._model = session(self.folder / "model.onnx")
-        self._images_model = session(self.folder / "images.onnx")
+        self._model = onnx_session(self.folder / "model.onnx")
+        self._images_model = onnx_session(self.folder / "images.onnx")
         lacks = {"logits", "embedding", "class_activation"}.difference(
             output.name for output in self._model.get_outputs()
         )

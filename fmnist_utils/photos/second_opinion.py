@@ -117,7 +117,7 @@ def _meanings() -> NDArray[np.float32]:
     return table
 
 
-def session(path: Path) -> onnxruntime.InferenceSession:
+def onnx_session(path: Path) -> onnxruntime.InferenceSession:
     """Return a network, ready to answer in one thread: a service makes many predictions at a time.
 
     Parameters
@@ -146,7 +146,7 @@ class SecondOpinion:
     """
 
     def __init__(self) -> None:
-        self._model = session(Path(__file__).parent / "imagenet" / "efficientnet_lite0.onnx")
+        self._model = onnx_session(Path(__file__).parent / "imagenet" / "efficientnet_lite0.onnx")
 
     def garments(self, prepared: Prepared) -> NDArray[np.float32]:
         """Return the probabilities of `GARMENTS`, in their order, given that it is one of them.

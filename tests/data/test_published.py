@@ -17,7 +17,7 @@ import pytest
 
 from fmnist_utils import data
 from fmnist_utils.classes import CLASS_NAMES
-from fmnist_utils.data import published
+from fmnist_utils.data import downloads, published
 from fmnist_utils.errors import FailureError
 
 NAMES = (*published.TRAIN, *published.TEST)
@@ -196,7 +196,7 @@ class Endless(http.server.BaseHTTPRequestHandler):
 )
 def test_a_mirror_that_never_ends_is_given_up(kind, message, publish, serve, tmp_path, monkeypatch):
     monkeypatch.setattr(published, "_MOST_BYTES", 1_000_000)
-    monkeypatch.setattr(published, "_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "_SECONDS", 0.5)
     handler = type("Handler", (Endless,), {"kind": kind})
     publish(serve(handler=handler))
     with pytest.raises(FailureError, match=message):

@@ -1,5 +1,8 @@
 import hashlib
+import threading
 from collections import Counter
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -75,3 +78,30 @@ def test_the_two_judgements_of_a_photo_agree():
         assert sum(len(both[k]) == 2 for both in judged) <= len(rows) / 10
     assert all(set(first) & set(second) for first, second in judged)
     assert sum(first[0] == second[0] for first, second in judged) > 0.95 * len(rows)
+
+
+@pytest.mark.parametrize("sent", [bytes([0]), b"another", bytes(3_000_000)])
+def test_a_download_is_verified_and_bounded_before_it_is_kept(two, monkeypatch, sent):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # too much is not taken
+                self.wfile.write(sent)
+
+        def log_message(self, *args):
+            pass
+
+    photo = two / "hat" / "0.jpg"
+    photo.unlink()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setattr(clothing_dataset, "_ADDRESS", f"http://127.0.0.1:{server.server_port}")
+        if sent == bytes([0]):
+            clothing_dataset.load("tuning")
+            assert photo.read_bytes() == sent
+        else:
+            with pytest.raises(FailureError, match=r"not the published photo|more than 2,000,000"):
+                clothing_dataset.load("tuning")
+            assert [file.name for file in photo.parent.iterdir()] == ["1.jpg"]
+        server.shutdown()

@@ -425,9 +425,20 @@ def test_a_process_that_is_told_to_end_answers_first(process):
         assert any('"path": "/v1/predict", "status": 200' in line for line in log.splitlines())
 
 
+def test_metrics_can_have_a_port_of_their_own(process):
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        own = free.getsockname()[1]
+    with process("--metrics-port", str(own)) as (_, port):
+        assert asked(port, "GET", "/healthz")[0] == 200
+        assert asked(port, "GET", "/metrics")[0] == 404
+        status, text = asked(own, "GET", "/metrics")
+        assert status == 200
+        assert 'fmnist_requests_total{path="/healthz",status="200"}' in text
+
+
 def test_a_failure_has_the_number_of_its_request_and_says_nothing_else(caplog):
     class Broken(Predictor):
-        def predict(self, pictures):
+        def predict(self, pictures, opinions=None):
             raise RuntimeError("a secret")
 
     with TestClient(create_app(Broken())) as client:

@@ -1,12 +1,13 @@
-"""Files with changed, missing and added bytes: read, or refused in one sentence.
+"""Files and requests with changed, missing and added bytes: read, or refused in one sentence.
 
 Two hundred of each kind; `pytest --hypothesis-profile long` on this module takes 10,000.
 """
 
 import gzip
 import io
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from starlette.testclient import TestClient
 
 from fmnist_utils import data
 from fmnist_utils.cli import data_files
 from fmnist_utils.errors import BadInputError
 from fmnist_utils.photos import prepare
+from fmnist_utils.service.app import create_app
 
 IMAGES, LABELS = data.sketches(3, seed=0)
 
@@ -91,3 +94,39 @@ def test_a_mutated_file_is_read_or_refused_in_one_sentence(kind: str, path: Path
     path.write_bytes(WHOLE[kind])
     data_files.describe(path, "raise") if is_table else prepare.read(path)
     reads_or_refuses()
+
+
+_PART = b'--x\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\n%b\r\n'
+REQUESTS = {
+    "json": (json.dumps({"images": IMAGES[:1].tolist()}).encode(), "application/json"),
+    "form": (
+        _PART % WHOLE["png"] + _PART % WHOLE["png"] + b"--x--\r\n",
+        "multipart/form-data; boundary=x",
+    ),
+    "image": (WHOLE["png"], "image/png"),
+}
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with TestClient(create_app()) as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_mutated_request_is_answered_or_refused_in_one_sentence(
+    kind: str, client: TestClient
+) -> None:
+    whole, media_type = REQUESTS[kind]
+
+    @settings(max_examples=max(200, settings().max_examples))
+    @given(mutated(whole))
+    def answers_or_refuses(content: bytes) -> None:
+        answer = client.post("/v1/predict", content=content, headers={"content-type": media_type})
+        assert answer.status_code in (200, 400, 413, 422)  # 500 would be a traceback
+        assert answer.status_code == 200 or answer.json()["detail"].endswith(".")
+
+    assert client.post(
+        "/v1/predict", content=whole, headers={"content-type": media_type}
+    ).is_success
+    answers_or_refuses()
