@@ -19,15 +19,13 @@ SUMMARY = ("**the ten classes**", "shoes", "**none of the ten**")
 SYSTEMS = {"first network alone": True, "with the second opinion": False}
 
 
-def ask(folder: Path | None = None, *, part: clothing_dataset.Part = "measuring") -> pd.DataFrame:
-    """Return the answers to the photos of one part, by the first network alone and by both.
+def ask(folder: Path | None = None) -> pd.DataFrame:
+    """Return the answers to the photos for measuring, by the first network alone and by both.
 
     Parameters
     ----------
     folder : Path, optional
         Of the model; by default that of the package.
-    part : {"tuning", "measuring"}
-        See `clothing_dataset`.
 
     Returns
     -------
@@ -38,7 +36,7 @@ def ask(folder: Path | None = None, *, part: clothing_dataset.Part = "measuring"
     """
     predictors = {name: Predictor(folder, alone=alone) for name, alone in SYSTEMS.items()}
     rows = []
-    for photo in tqdm(clothing_dataset.load(part), unit="photo", disable=None):
+    for photo in tqdm(clothing_dataset.load("measuring"), unit="photo", disable=None):
         prepared = prepare.to_image(prepare.read(photo.path))
         for system, predictor in predictors.items():
             answers = predictor.predict_photos([prepared])
