@@ -82,13 +82,13 @@ def cnn(options: CNNOptions) -> keras.Model:
 def residual(options: ResidualOptions) -> keras.Model:
     """Return a compact residual network for small images.
 
-    A stem, then a stage for each further number of filters: a convolution, max pooling, and a
-    residual pair of convolutions (He et al., arXiv 1512.03385); global max pooling at the end.
+    A stem, then a stage for each further number of filters: a convolution, max pooling, and
+    residual pairs of convolutions (He et al., arXiv 1512.03385); global max pooling at the end.
 
     Parameters
     ----------
     options : ResidualOptions
-        Filters of each stage.
+        Filters and pairs of the stem and of each stage.
     """
     normalization = FusedBatchNormalization if options.fused else layers.BatchNormalization
 
@@ -101,15 +101,14 @@ def residual(options: ResidualOptions) -> keras.Model:
         x = layers.Activation(options.activation)(x)
         return layers.MaxPooling2D()(x) if pool and not options.pool_first else x
 
-    stem, *stages = options.filters
     first, *scaled = _input()
     inputs = x = first
     for layer in [*scaled, layers.Reshape((*IMAGE_SHAPE, 1))]:
         x = layer(x)
-    x = convolution(x, stem)
-    for n in stages:
-        x = convolution(x, n, pool=True)
-        x = layers.Add()([x, convolution(convolution(x, n), n)])
+    for stage, (n, n_pairs) in enumerate(zip(options.filters, options.n_pairs, strict=True)):
+        x = convolution(x, n, pool=stage > 0)
+        for _ in range(n_pairs):
+            x = layers.Add()([x, convolution(convolution(x, n), n)])
     outputs = _classifier()(layers.GlobalMaxPooling2D()(x))
     return keras.Model(inputs, outputs, name="residual")
 

@@ -27,6 +27,7 @@ BACKBONES: Mapping[str, tuple[float, float]] = {
 Backbone: TypeAlias = Literal[tuple(BACKBONES)]  # type: ignore[valid-type]  # names stand once
 Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Strict(strict=False)]  # or a list
+Counts = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Strict(strict=False)]
 Blocks = Annotated[tuple[Widths, ...], Strict(strict=False), Field(min_length=1, max_length=4)]
 # Whole degrees are written without a fraction, as in the first keys.
 Degrees = Annotated[float, PlainSerializer(lambda x: int(x) if x.is_integer() else x)]
@@ -118,12 +119,30 @@ class ResidualOptions(Checked):
         Normalise with `layers.FusedBatchNormalization`, or with Keras's own layer.
     activation : {"relu", "silu"}
         ``silu`` is x times its sigmoid (Elfwing, Uchibe and Doya, arXiv 1702.03118).
+    pairs : sequence of int, optional
+        Residual pairs of convolutions behind the stem, then in each stage; None for one in each
+        stage.
     """
 
     filters: Annotated[Widths, Field(min_length=1, max_length=5)]
     pool_first: bool = True
     fused: bool = True
     activation: Literal["relu", "silu"] = "relu"
+    pairs: Counts | None = None
+
+    @model_validator(mode="after")
+    def _with_a_count_for_each(self) -> Self:
+        if self.pairs is not None and len(self.pairs) != len(self.filters):
+            raise BadInputError(
+                f"pairs has a number for each of filters, which are {len(self.filters)}; received "
+                f"{self.pairs}."
+            )
+        return self
+
+    @property
+    def n_pairs(self) -> tuple[int, ...]:
+        """The number of pairs behind the stem, then in each stage."""
+        return self.pairs or (0, *(1 for _ in self.filters[1:]))
 
 
 class TransferOptions(Checked):

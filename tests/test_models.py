@@ -83,6 +83,7 @@ CHANGES: dict[str, dict[str, tuple[object, dict[str, object]]]] = {
         "filters": ([4, 6, 8], {}),
         "pool_first": (False, {}),
         "activation": ("silu", {}),
+        "pairs": ([1, 2], {}),
         "fused": (False, {}),
     },
     "transfer": {
@@ -226,6 +227,11 @@ def test_parameters_of_a_residual_network_by_hand() -> None:
     normalisations = 4 * (4 + 6 + 6 + 6)
     model = models.build("residual", {"filters": [4, 6]})
     assert model.count_params() == convolutions + normalisations + (6 + 1) * 10
+    more = 9 * 2 * (4 * 4 + 6 * 6) + 4 * 2 * (4 + 6)  # a pair more, behind the stem and at the end
+    deeper = models.build("residual", {"filters": [4, 6], "pairs": [1, 2]})
+    assert deeper.count_params() == model.count_params() + more
+    plain = models.build("residual", {"filters": [4, 6], "pairs": [0, 0]})
+    assert not any(isinstance(layer, keras.layers.Add) for layer in plain.layers)
 
 
 def test_a_normalised_plain_network_and_its_penalty() -> None:

@@ -95,6 +95,12 @@ def test_what_a_model_cannot_do_without_is_named() -> None:
         Recipe(model="residual")
 
 
+@pytest.mark.parametrize("pairs", [(), (1,), (1, 1, 1), (-1, 1)])
+def test_a_residual_network_has_a_count_of_pairs_for_each_number_of_filters(pairs) -> None:
+    with pytest.raises(BadInputError, match="pairs"):
+        Recipe(model="residual", options={"filters": [4, 6], "pairs": pairs})
+
+
 @given(st.lists(st.integers(1, 300), max_size=3), st.integers(0, 180))
 def test_equal_recipes_have_equal_keys_and_texts(units: list[int], degrees: int) -> None:
     given_as_json = Recipe(
