@@ -423,6 +423,18 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=Augmentation(shift=2, flip="alternating", erase=12),
         train_size=60_000,
     ),
+    # Appendix E: at most two million parameters, and 2e15 operations; more than an hour on two cores.
+    "deep": override(
+        _FAST,
+        options=ResidualOptions(filters=(32, 64, 128, 224), pairs=(1, 2, 1, 1), activation="silu"),
+        epochs=100,
+        learning_rate=0.05,
+        weight_decay=0.005,
+        ema=0.998,
+        selection=0.5,
+        augmentation=Augmentation(shift=2, flip="alternating", erase=12),
+        train_size=60_000,
+    ),
     # Notebook 15: for real photos; this one comes with the package.
     "photo": override(
         _TRANSFER,

@@ -19,6 +19,7 @@ KEYS = {
     "fast": "91b854415604",
     "small": "627a33b13596",
     "accurate": "d1446f60a634",
+    "deep": "367a5b38798f",
     "photo": "d8cdf03e3c67",
 }
 TRAINED_BEFORE = ROOT / "tests" / "fixtures" / "residual-before-the-wings"

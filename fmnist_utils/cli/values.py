@@ -20,6 +20,7 @@ RECIPES = (
     "fast",
     "small",
     "accurate",
+    "deep",
     "photo",
 )
 _FIELDS = (

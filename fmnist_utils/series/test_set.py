@@ -26,6 +26,7 @@ TAUGHT_IN = {
     "fast": "11_tricks",
     "small": "11_tricks",
     "accurate": "11_tricks",
+    "deep": "E_operations",
     "photo": "13_beyond",
 }
 
