@@ -76,6 +76,16 @@ _SMALL = {
     "erase": 8,
     "shift": 2,
 }
+_FAST = {
+    "operations": 4.6e13,
+    "activation": "relu",
+    "learning_rate": 0.1,
+    "weight_decay": 0.01,
+    "ema": 0.99,
+    "selection": 1 / 3,
+    "erase": 8,
+    "shift": 2,
+}
 _DEEP_SMALL = {**_SMALL, "filters": (16, 24, 32, 46)}
 PLAN = {
     "base": {},
@@ -136,6 +146,16 @@ PLAN = {
     "short warm-up": {"warmup": 0.1},
     "half of the selected hardest": {"hardest": 0.5},
     "small, teachers": _SMALL | {"teachers": 4},
+    "fast": _FAST,
+    "fast, seed 1": _FAST | {"seed": 1},
+    "fast, narrower": _FAST | _NARROW,
+    "fast, half shown": _FAST | {"selection": 0.5},
+    "fast, shift 1": _FAST | {"shift": 1},
+    "fast, silu": _FAST | {"activation": "silu"},
+    "fast, rate 0.07": _FAST | {"learning_rate": 0.07},
+    "fast, erase 4": _FAST | {"erase": 4},
+    "fast, a pair at 28x28": _FAST | {"pairs": (1, 1, 1, 1)},
+    "fast, narrower, a pair at 28x28": _FAST | _NARROW | {"pairs": (1, 1, 1, 1)},
 }
 
 
