@@ -175,7 +175,7 @@ losses = torch.compile(_losses, dynamic=False) if CUDA else _losses
 
 
 class Training:
-    """One network on some images; an update is made of device operations alone, for a graph."""
+    """One network on some images; a batch is made of device operations alone, for a graph."""
 
     def __init__(self, trial, images, labels, seed):
         torch.manual_seed(seed)
@@ -191,7 +191,7 @@ class Training:
         shown_later = self.later * batch
         self.epochs = max(2, 1 + round((trial.operations / each - self.n) / shown_later))
         self.operations = each * (self.n + (self.epochs - 1) * shown_later)
-        self.optimizer = Optimizer(trial, self.network)
+        self.weights = list(self.network.parameters())
         self.rates = self._rates(self.first + (self.epochs - 1) * self.later)
         self.difficulty = torch.full((self.n,), torch.inf, device=DEVICE)
         self.coin = torch.rand(self.n, device=DEVICE) < 0.5
@@ -267,31 +267,29 @@ class Training:
 
         return within()[:, :, None] & within()[:, None, :]
 
-    def update(self):
+    def gradients(self):
         """Show a batch. No value may be looked at on the way: a graph cannot."""
         x, y, index = self.batch()
-        weights = self.optimizer.weights
         loss, now = losses(self.network, x, y, self.smoothing)
-        gradients = torch.autograd.grad(loss, weights)
+        gradients = torch.autograd.grad(loss, self.weights)
         if self.trial.sam:
             with torch.no_grad():
                 norm = torch.stack(torch._foreach_norm(gradients)).norm() + 1e-12
                 moves = torch._foreach_mul(gradients, self.trial.sam / norm)
-                torch._foreach_add_(weights, moves)
+                torch._foreach_add_(self.weights, moves)
             loss, _ = losses(self.network, x, y, self.smoothing)
-            gradients = torch.autograd.grad(loss, weights)
+            gradients = torch.autograd.grad(loss, self.weights)
             with torch.no_grad():
-                torch._foreach_sub_(weights, moves)
-        self.optimizer.update(gradients, self.rates.gather(0, self.updates)[0])
+                torch._foreach_sub_(self.weights, moves)
         before = self.difficulty[index]
         self.difficulty[index] = torch.where(before.isinf(), now, (before + now) / 2)
         self.shown += self.trial.batch_size
         self.updates += 1
+        return gradients
 
     @torch.no_grad()
     def answers(self, images):
-        """Return probabilities, plain and averaged with the mirror images', of the average."""
-        torch._foreach_copy_(self.optimizer.weights, self.optimizer.average)
+        """Return probabilities, plain and averaged with the mirror images'."""
         self.network.eval()
         found = []
         for part in torch.from_numpy(images).to(DEVICE).split(2000):
@@ -304,19 +302,21 @@ class Training:
 
 def train(trainings):
     """Train networks of one trial side by side, to the last epoch."""
+    optimizer = Optimizer(trainings[0].trial, [one.network for one in trainings])
 
     def update():
-        if not CUDA:
-            for one in trainings:
-                one.update()
-            return
-        main = torch.cuda.current_stream()
+        rate = trainings[0].rates.gather(0, trainings[0].updates)[0]
+        gradients = []
+        main = torch.cuda.current_stream() if CUDA else None
         for one in trainings:
-            one.stream.wait_stream(main)
-            with torch.cuda.stream(one.stream):
-                one.update()
+            if CUDA:
+                one.stream.wait_stream(main)
+            with torch.cuda.stream(one.stream):  # of None, nothing changes
+                gradients += one.gradients()
         for one in trainings:
-            main.wait_stream(one.stream)
+            if CUDA:
+                main.wait_stream(one.stream)
+        optimizer.update(gradients, rate)
 
     graph, before_it = None, 3  # updates in which kernels are compiled and chosen
     for epoch in range(trainings[0].epochs):
@@ -332,6 +332,7 @@ def train(trainings):
                 with torch.cuda.graph(graph):
                     update()
             graph.replay()
+    optimizer.show_average()
 
 
 # --- A trial --------------------------------------------------------------------------------------

@@ -155,18 +155,23 @@ def orthogonal(matrices):
     x = x.bfloat16() if CUDA else x
     for _ in range(5):
         square = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * (square @ square)) @ x
+        polynomial = torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, polynomial, x, beta=3.4445)
     return (x.mT if tall else x).float()
 
 
 class Optimizer:
-    """Muon or SGD as fmnist_utils has them, with a running average of the weights."""
+    """Muon or SGD as fmnist_utils has them, with a running average of the weights.
 
-    def __init__(self, trial, network):
-        self.trial, self.weights = trial, list(network.parameters())
+    It moves several networks of a trial at once: most of its time a GPU only starts small kernels.
+    """
+
+    def __init__(self, trial, networks):
+        self.trial, together = trial, nn.ModuleList(networks)
+        self.weights = list(together.parameters())
         muon = trial.optimizer == "muon"
         self.decayed = [w for w in self.weights if w.ndim > 1]
-        norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+        norms = [layer for layer in together.modules() if isinstance(layer, nn.BatchNorm2d)]
         self.scales = [norm.weight for norm in norms]
         self.momentums = [torch.zeros_like(w) for w in self.weights]
         self.average = [w.detach().clone() for w in self.weights]
@@ -201,3 +206,8 @@ class Optimizer:
                 self.weights[i].copy_(kernel)
         torch._foreach_clamp_min_(self.scales, 0.0)
         torch._foreach_lerp_(self.average, self.weights, 1 - self.trial.ema)
+
+    @torch.no_grad()
+    def show_average(self):
+        """Put the running average into the networks."""
+        torch._foreach_copy_(self.weights, self.average)
