@@ -1,0 +1,43 @@
+"""The network of the trials is that of the package, and a trial learns; with PyTorch."""
+
+import numpy as np
+import pytest
+
+from fmnist_utils import data, models, operations, optimizers
+
+pytest.importorskip("torch")
+
+import torch
+import trials
+import trials_network
+
+SHAPES = [
+    {"filters": (16, 32, 64, 128), "pairs": (0, 1, 1, 1)},
+    {"filters": (32, 64, 128, 224), "pairs": (1, 2, 1, 1)},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_and_operations_are_those_of_the_package(shape):
+    network = trials_network.Residual(trials.Trial(**shape))
+    model = models.build("residual", shape)
+    weights = sum(weight.numel() for weight in network.parameters())
+    assert weights == sum(np.prod(weight.shape) for weight in model.trainable_weights)
+    assert sum(trials_network.operations_by_layer(network)) == operations.forward(model)
+
+
+def test_directions_are_those_of_the_package():
+    matrices = np.random.default_rng(0).standard_normal((2, 8, 90)).astype(np.float32)
+    made = trials_network.orthogonal(torch.from_numpy(matrices)).cpu().numpy()
+    for matrix, direction in zip(matrices, made, strict=True):
+        np.testing.assert_allclose(direction, optimizers.orthogonal(matrix), atol=0.02)
+
+
+def test_a_trial_spends_its_operations_and_learns():
+    drawn = data.sketches(1_000, seed=0)
+    small = {"filters": (4, 6), "pairs": (0, 1), "batch_size": 50, "erase": 0, "ema": 0.9}
+    trial = trials.Trial(**small, operations=3e10)
+    row, right = trials.run(trial, *drawn)
+    assert row["operations"] == pytest.approx(trial.operations, rel=0.1)
+    assert right.shape == (2, 400)
+    assert right.mean() > 0.5
