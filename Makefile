@@ -90,7 +90,7 @@ audit: $(VENV)/installed  ## Look for known vulnerabilities of all that is locke
 	$(BIN)/uv tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes -r requirements.lock
 
 attack: $(VENV)/installed  ## Attack the service for ten minutes; the table goes to SECURITY.md
-	$(BIN)/python tests/attacks/report.py --write SECURITY.md
+	PYTHONPATH=tests $(BIN)/python tests/attacks/report.py --write SECURITY.md
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 
 import hypothesis
 import pytest
+from ports import free_port
 
 from fmnist_utils import data
 
@@ -34,8 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @contextmanager
 def _process(*options: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = "import sys; from fmnist_utils.cli.main import main; sys.argv[0] = 'fmnist'; main()"
     running = subprocess.Popen(
         [sys.executable, "-c", command, "serve", "--port", str(port), *options],

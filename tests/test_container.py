@@ -7,13 +7,12 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -23,6 +22,7 @@ import yaml
 from fastapi.testclient import TestClient
 from packaging.requirements import Requirement
 from PIL import Image
+from ports import free_port
 
 from fmnist_utils import data
 from fmnist_utils.photos.predictor import Predictor
@@ -135,8 +135,7 @@ def _folder() -> Iterator[Path]:
 @contextmanager
 def _running(stage: Stage, python: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run what the Dockerfile says, at a port that is free; give the process and its address."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     # A proxy that does not answer is no network.
     environment = dict.fromkeys(["HTTP_PROXY", "HTTPS_PROXY"], "http://127.0.0.1:9")
     environment |= {"PATH": f"{python.parent}:/usr/bin:/bin", **stage.environment}

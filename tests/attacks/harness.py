@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import payloads
 import psutil
+from ports import free_port
 
 GOOD = {  # what good clients ask: path, body, seconds between two of them
     "/healthz": ("/healthz", None, 0.02),
@@ -29,8 +29,7 @@ DESCRIPTORS = 1024  # what Linux gives a process, wherever the tests run
 @contextmanager
 def served(*, deadline, log):
     """Run `fmnist serve`; give its process and port once it is ready."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = "import sys; from fmnist_utils.cli.main import main; sys.argv[0] = 'fmnist'; main()"
     options = ["serve", "--port", str(port), "--max-seconds", str(deadline)]
     environment = {**os.environ, "FMNIST_DATA_DIR": os.devnull, "KERAS_HOME": os.devnull}

@@ -7,7 +7,8 @@ from fmnist_utils import paths, recipes, store
 from fmnist_utils.recipes import Recipe
 from fmnist_utils.series import test_set
 
-COMMITTED = sorted((Path(__file__).parents[2] / "figures" / "predictions").iterdir())
+PREDICTIONS = Path(__file__).parents[2] / "figures" / "predictions"
+COMMITTED = sorted(path for path in PREDICTIONS.iterdir() if path.stem != "trials")
 RECIPE = Recipe(model="dense", options={"units": [8]}, epochs=1, dataset="sketches", train_size=200)
 
 

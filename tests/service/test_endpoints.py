@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from ports import free_port
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
@@ -426,8 +427,7 @@ def test_a_process_that_is_told_to_end_answers_first(process):
 
 
 def test_metrics_can_have_a_port_of_their_own(process):
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        own = free.getsockname()[1]
+    own = free_port()
     with process("--metrics-port", str(own)) as (_, port):
         assert asked(port, "GET", "/healthz")[0] == 200
         assert asked(port, "GET", "/metrics")[0] == 404
