@@ -423,8 +423,7 @@ RECIPES: Mapping[str, Recipe] = {
         augmentation=Augmentation(shift=2, flip="alternating", erase=12),
         train_size=60_000,
     ),
-    # Appendix E: at most two million parameters and 2e15 operations, an hour and a half on two
-    # cores.
+    # Appendix E: at most two million parameters and 2e15 operations, over an hour on two cores.
     "deep": override(
         _FAST,
         options=ResidualOptions(filters=(32, 64, 128, 224), pairs=(1, 2, 1, 1), activation="silu"),

@@ -431,8 +431,7 @@ def _work(job):
     row, right = run(Trial(**changes), *_DATA["given"])
     if CUDA:
         torch.cuda.empty_cache()
-    recipe = {key: value for key, value in asdict(Trial(**changes)).items() if value is not None}
-    return {"name": name, "changes": changes, **row, "trial": recipe}, right
+    return {"name": name, **row, "trial": asdict(Trial(**changes))}, right
 
 
 def main(data, folder, seconds):
