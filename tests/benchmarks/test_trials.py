@@ -33,6 +33,21 @@ def test_directions_are_those_of_the_package():
         np.testing.assert_allclose(direction, optimizers.orthogonal(matrix), atol=0.02)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("changes", [{"order": "pre"}, {"drop_path": 0.1}, {"head": "both"}])
+def test_gradients_are_numbers_when_compiled(changes, monkeypatch):
+    """They were not where a maximum, computed anew, was rounded otherwise than before."""
+    trial = trials.Trial(filters=(4, 6), pairs=(0, 1), batch_size=50, **changes)
+    drawn, labels = data.sketches(200, seed=0)
+    training = trials.Training(trial, drawn, np.eye(10)[labels], seed=0)
+    training.begin_epoch(0)
+    x, y, _ = training.batch()
+    monkeypatch.setattr(trials, "CUDA", True)  # as there, bfloat16
+    loss = torch.compile(trials._losses, dynamic=False)(training.network, x, y, 0.1)[0]
+    gradients = torch.autograd.grad(loss, training.weights)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 def test_a_trial_spends_its_operations_and_learns():
     drawn = data.sketches(1_000, seed=0)
     small = {"filters": (4, 6), "pairs": (0, 1), "batch_size": 50, "erase": 0, "ema": 0.9}

@@ -119,9 +119,10 @@ class Residual(nn.Module):
 
     def forward(self, x):
         """Return the logits of images of shape (n, 1, 28, 28), from 0 to 1."""
-        x = self.body(x)
-        pooled = {"max": [x.amax], "avg": [x.mean], "both": [x.amax, x.mean]}[self.head]
-        x = torch.cat([pool((2, 3)) for pool in pooled], 1)
+        x = self.body(x).flatten(2)
+        # Of amax, compiled, no gradient comes back where x, computed anew, is rounded otherwise.
+        pooled = {"max": [x.max(2).values], "avg": [x.mean(2)]}
+        x = torch.cat(pooled.get(self.head) or [*pooled["max"], *pooled["avg"]], 1)
         return self.classifier(functional.dropout(x, self.dropout, self.training))
 
 
