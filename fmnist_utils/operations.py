@@ -32,6 +32,10 @@ def forward(model: keras.Model) -> int:
     >>> from fmnist_utils import models, operations
     >>> operations.forward(models.build("dense", {"units": [100]})) == 2 * (784 * 100 + 100 * 10)
     True
+
+    Notes
+    -----
+    Introduced in notebook 11.
     """
     return sum(_by_layer(model))
 
@@ -62,6 +66,16 @@ def images_shown(recipe: Recipe, n: int) -> int:
         Its selection shows every image in the first epoch, and a share of them from then on.
     n : int
         Images to train on, synthetic ones too.
+
+    Examples
+    --------
+    >>> from fmnist_utils import operations, recipes
+    >>> operations.images_shown(recipes.get("dense"), 55_000)  # in 20 epochs
+    1100000
+
+    Notes
+    -----
+    Introduced in notebook 11.
     """
     later = n if recipe.selection == 1 else max(1, round(recipe.selection * n))
     return n + (recipe.epochs - 1) * later
