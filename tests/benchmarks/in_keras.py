@@ -10,7 +10,7 @@ from fmnist_utils.arithmetic import Arithmetic
 from fmnist_utils.layers import SMALL, kernel_gradient
 from fmnist_utils.series.speed import convolutions
 
-N_CLASSIC = 32_000
+N_CLASSIC = 3_200
 
 
 def probe():
