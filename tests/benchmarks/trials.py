@@ -306,9 +306,10 @@ class Training:
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA):
                 one, other = (self.network(side).float().softmax(1) for side in (x, x.flip(3)))
             found.append(torch.stack([one, (one + other) / 2]))
-        if not torch.cat(found, 1).isfinite().all():
+        answers = torch.cat(found, 1)
+        if not answers.isfinite().all():
             raise FloatingPointError(f"Its network answers NaN: {self.trial}.")
-        return torch.cat(found, 1)
+        return answers
 
 
 def train(trainings):
