@@ -55,6 +55,7 @@ class Trial:
     hardest: float = 0.7  # of what is selected
     shift: int = 1
     erase: int = 12
+    noise: bool = False  # erase boxes of any shape, of half of the images, by noise (1708.04896)
     mixup: float = 0.0
     cutmix: bool = False  # areas from Beta(1, 1) (arXiv 1905.04899)
     drop_path: float = 0.0  # of the last pair, in proportion of the others (arXiv 1603.09382)
@@ -134,37 +135,38 @@ PLAN = {
     "no augmentation at the end": {"plain_last": 0.1},
     "no smoothing at the end": {"late_smoothing": 0.0},
     # Not yet run.
+    "deep, no stage at 3x3": _DEEP | {"filters": (32, 64, 128), "pairs": (2, 2, 2)},
+    "deep, erased by noise": _DEEP | {"noise": True},
+    "deep, teachers": _DEEP | {"teachers": 4},
+    "deep, half of the selected hardest": _DEEP | {"hardest": 0.5},
     "deep, rate 0.08": _DEEP | {"learning_rate": 0.08},
+    "deep, drop path 0.1": _DEEP | {"drop_path": 0.1},
     "small, a pair at 28x28, half shown": _DEEP_SMALL | {"pairs": (1, 1, 1, 1), "selection": 0.5},
+    "small, no stage at 3x3": _SMALL | {"filters": (16, 26, 52), "pairs": (1, 2, 1)},
+    "fast": _FAST,
+    "fast, seed 1": _FAST | {"seed": 1},
+    "fast, no augmentation at the end": _FAST | {"plain_last": 0.2},
+    "fast, no smoothing at the end": _FAST | {"late_smoothing": 0.0},
+    "fast, shift 1, erase 4": _FAST | {"shift": 1, "erase": 4},
+    "fast, shift 1": _FAST | {"shift": 1},
+    "fast, erase 4": _FAST | {"erase": 4},
+    "fast, half shown": _FAST | {"selection": 0.5},
+    "fast, half of the selected hardest": _FAST | {"hardest": 0.5},
+    "fast, rate 0.07": _FAST | {"learning_rate": 0.07},
+    "fast, average 0.98": _FAST | {"ema": 0.98},
+    "fast, a pair at 28x28": _FAST | {"pairs": (1, 1, 1, 1)},
+    "fast, narrower": _FAST | _NARROW,
+    "fast, batch 128": _FAST | {"batch_size": 128, "learning_rate": 0.07, "ema": 0.995},
+    "fast, batch 512": _FAST | {"batch_size": 512, "learning_rate": 0.14, "ema": 0.98},
+    "fast, short warm-up": _FAST | {"warmup": 0.1},
     "pre-activation": {"order": "pre"},
     "drop path 0.1": {"drop_path": 0.1},
     "erase 16": {"erase": 16},
     "smoothing 0.2": {"label_smoothing": 0.2},
-    "fast": _FAST,
-    "fast, seed 1": _FAST | {"seed": 1},
-    "fast, shift 1": _FAST | {"shift": 1},
-    "fast, erase 4": _FAST | {"erase": 4},
-    "fast, shift 1, erase 4": _FAST | {"shift": 1, "erase": 4},
-    "fast, no augmentation at the end": _FAST | {"plain_last": 0.2},
-    "fast, half shown": _FAST | {"selection": 0.5},
-    "fast, half of the selected hardest": _FAST | {"hardest": 0.5},
-    "fast, batch 128": _FAST | {"batch_size": 128, "learning_rate": 0.07, "ema": 0.995},
-    "fast, batch 512": _FAST | {"batch_size": 512, "learning_rate": 0.14, "ema": 0.98},
-    "fast, average 0.98": _FAST | {"ema": 0.98},
-    "fast, rate 0.07": _FAST | {"learning_rate": 0.07},
-    "fast, rate 0.14": _FAST | {"learning_rate": 0.14},
-    "fast, short warm-up": _FAST | {"warmup": 0.1},
-    "fast, smoothing 0.05": _FAST | {"label_smoothing": 0.05},
-    "fast, no smoothing at the end": _FAST | {"late_smoothing": 0.0},
-    "fast, narrower": _FAST | _NARROW,
-    "fast, a pair at 28x28": _FAST | {"pairs": (1, 1, 1, 1)},
     "half of the selected hardest": {"hardest": 0.5},
     "average 0.998": {"ema": 0.998},
-    "momentum 0.8": {"momentum": 0.8},
     "batch 128": {"batch_size": 128, "learning_rate": 0.035, "ema": 0.9975},
-    "average pooling": {"pool": "avg"},
     "dropout 0.2": {"dropout": 0.2},
-    "short warm-up": {"warmup": 0.1},
 }
 
 
@@ -255,7 +257,8 @@ class Training:
         x = self.images[index[:, None, None], rows[:, :, None], columns[:, None, :]].float() / 255
         y = self.labels[index]
         if trial.cutmix:
-            inside = self._boxes((28 * torch.rand(n, 1, device=DEVICE).sqrt()).round())
+            side = (28 * torch.rand(n, 1, device=DEVICE).sqrt()).round()
+            inside = self._boxes(side, side)
             x = torch.where(inside, x.roll(-1, 0), x)
             share = inside.float().mean((1, 2))[:, None]
             y = (1 - share) * y + share * y.roll(-1, 0)
@@ -264,17 +267,22 @@ class Training:
             share = both[0] / (both[0] + both[1]).clamp_min(1e-30)
             x = share[:, :, None] * x + (1 - share[:, :, None]) * x.roll(-1, 0)
             y = share * y + (1 - share) * y.roll(-1, 0)
-        if trial.erase:
+        if trial.noise:
+            share, shape, coin = torch.rand(3, n, 1, device=DEVICE)
+            area, ratio = 784 * (0.02 + 0.38 * share), 0.3 + 3.0 * shape
+            inside = self._boxes((area * ratio).sqrt().round(), (area / ratio).sqrt().round())
+            x = torch.where(inside & (coin < 0.5)[:, :, None], torch.rand_like(x), x)
+        elif trial.erase:
             side = torch.full((n, 1), float(trial.erase), device=DEVICE)
-            x = x * ~(self._boxes(side) & (self.augments > 0))
+            x = x * ~(self._boxes(side, side) & (self.augments > 0))
         return x[:, None].contiguous(memory_format=LAST), y, index
 
-    def _boxes(self, side):
-        def within():
+    def _boxes(self, height, width):
+        def within(side):
             start = (torch.rand(len(side), 1, device=DEVICE) * 28).floor() - (side / 2).floor()
             return (self.pixels >= start) & (self.pixels < start + side)
 
-        return within()[:, :, None] & within()[:, None, :]
+        return within(height)[:, :, None] & within(width)[:, None, :]
 
     def gradients(self):
         """Show a batch. No value may be looked at on the way: a graph cannot."""
