@@ -16,10 +16,12 @@ KEYS = {
     "cnn_deep": "788ef16da0d7",
     "regularised": "62c5e437dace",
     "transfer": "beeda19cd6b4",
-    "fast": "91b854415604",
-    "small": "627a33b13596",
-    "accurate": "d1446f60a634",
-    "deep": "367a5b38798f",
+    "fast": "953e2bfa007b",
+    "small": "f908fb3892c3",
+    "accurate": "367a5b38798f",
+    "short": "91b854415604",
+    "slim": "627a33b13596",
+    "long": "d1446f60a634",
     "photo": "d8cdf03e3c67",
 }
 TRAINED_BEFORE = ROOT / "tests" / "fixtures" / "residual-before-the-wings"

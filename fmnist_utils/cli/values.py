@@ -20,7 +20,9 @@ RECIPES = (
     "fast",
     "small",
     "accurate",
-    "deep",
+    "short",
+    "slim",
+    "long",
     "photo",
 )
 _FIELDS = (

@@ -23,10 +23,12 @@ TAUGHT_IN = {
     "cnn_deep": "04_cnn",
     "regularised": "06_regularisation",
     "transfer": "12_transfer",
-    "fast": "11_tricks",
-    "small": "11_tricks",
-    "accurate": "11_tricks",
-    "deep": "E_operations",
+    "fast": "E_operations",
+    "small": "E_operations",
+    "accurate": "E_operations",
+    "short": "D_search",
+    "slim": "D_search",
+    "long": "D_search",
     "photo": "13_beyond",
 }
 

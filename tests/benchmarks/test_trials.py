@@ -1,9 +1,12 @@
 """The network of the trials is that of the package, and a trial learns; with PyTorch."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
-from fmnist_utils import data, models, operations, optimizers
+from fmnist_utils import data, models, operations, optimizers, paths
 
 pytest.importorskip("torch")
 
@@ -46,6 +49,13 @@ def test_gradients_are_numbers_when_compiled(changes, monkeypatch):
     loss = torch.compile(trials._losses, dynamic=False)(training.network, x, y, 0.1)[0]
     gradients = torch.autograd.grad(loss, training.weights)
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_each_published_trial_can_be_trained_again():
+    rows = json.loads((paths.published_predictions() / "trials.json").read_text(encoding="utf-8"))
+    recorded = {row["name"]: asdict(trials.Trial(**row["trial"])) for row in rows}
+    planned = {name: asdict(trials.Trial(**changes)) for name, changes in trials.PLAN.items()}
+    assert json.loads(json.dumps(planned)) == recorded
 
 
 def test_a_trial_spends_its_operations_and_learns():

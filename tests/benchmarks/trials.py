@@ -59,7 +59,6 @@ class Trial:
     mixup: float = 0.0
     cutmix: bool = False  # areas from Beta(1, 1) (arXiv 1905.04899)
     drop_path: float = 0.0  # of the last pair, in proportion of the others (arXiv 1603.09382)
-    dropout: float = 0.0  # before the classifier
     plain_last: float = 0.0  # share of the epochs, the last, without augmentation
     warmup: float = 0.25  # share of the updates in which the rate rises
     sam: float = 0.0  # radius (arXiv 2010.01412), which costs a second pass
@@ -69,15 +68,18 @@ class Trial:
 
 
 _NARROW = {"filters": (16, 24, 48, 96)}
+# The recipes' names; each trial of theirs changes what its name says.
 _SMALL = {
-    "filters": (16, 24, 32, 48),
+    "filters": (16, 24, 32, 46),
+    "pairs": (1, 1, 1, 1),
     "learning_rate": 0.03,
     "ema": 0.998,
     "selection": 1 / 3,
     "erase": 8,
     "shift": 2,
 }
-_FAST = {
+_NO_PAIR = _SMALL | {"filters": (16, 24, 32, 48), "pairs": (0, 1, 1, 1)}
+_SHORT = {
     "operations": 3.7e13,  # for as long as Keras's fit takes for the classic network
     "activation": "relu",
     "learning_rate": 0.1,
@@ -87,14 +89,13 @@ _FAST = {
     "erase": 8,
     "shift": 2,
 }
-_DEEP = {
+_ACCURATE = {
     "operations": 2e15,
     "filters": (32, 64, 128, 224),
     "pairs": (1, 2, 1, 1),
     "ema": 0.998,
     "shift": 2,
 }
-_DEEP_SMALL = {**_SMALL, "filters": (16, 24, 32, 46)}
 PLAN = {
     "base": {},
     "base, seed 1": {"seed": 1},
@@ -117,15 +118,6 @@ PLAN = {
     "relu": {"activation": "relu"},
     "shift 2": {"shift": 2},
     "cutmix": {"cutmix": True},
-    "deep": _DEEP,
-    "deep, all shown": _DEEP | {"selection": 1.0},
-    "small": _SMALL,
-    "small, a pair at 28x28": _DEEP_SMALL | {"pairs": (1, 1, 1, 1)},
-    "deep, all shown, mixup 0.2": _DEEP | {"selection": 1.0, "mixup": 0.2},
-    "deep, all shown, rate 0.1": _DEEP | {"selection": 1.0, "learning_rate": 0.1},
-    "small, half shown": _SMALL | {"selection": 0.5},
-    "small, relu": _SMALL | {"activation": "relu"},
-    "small, rate 0.05": _SMALL | {"learning_rate": 0.05},
     "pairs 1-2-1-1": {"pairs": (1, 2, 1, 1)},
     "mixup 0.2": {"mixup": 0.2},
     "SGD": {"optimizer": "sgd", "learning_rate": 0.2},
@@ -134,39 +126,58 @@ PLAN = {
     "blurred pooling": {"pool": "blur"},
     "no augmentation at the end": {"plain_last": 0.1},
     "no smoothing at the end": {"late_smoothing": 0.0},
-    # Not yet run.
-    "deep, no stage at 3x3": _DEEP | {"filters": (32, 64, 128), "pairs": (2, 2, 2)},
-    "deep, erased by noise": _DEEP | {"noise": True},
-    "deep, teachers": _DEEP | {"teachers": 4},
-    "deep, half of the selected hardest": _DEEP | {"hardest": 0.5},
-    "deep, rate 0.08": _DEEP | {"learning_rate": 0.08},
-    "deep, drop path 0.1": _DEEP | {"drop_path": 0.1},
-    "small, a pair at 28x28, half shown": _DEEP_SMALL | {"pairs": (1, 1, 1, 1), "selection": 0.5},
-    "small, no stage at 3x3": _SMALL | {"filters": (16, 26, 52), "pairs": (1, 2, 1)},
-    "fast": _FAST,
-    "fast, seed 1": _FAST | {"seed": 1},
-    "fast, no augmentation at the end": _FAST | {"plain_last": 0.2},
-    "fast, no smoothing at the end": _FAST | {"late_smoothing": 0.0},
-    "fast, shift 1, erase 4": _FAST | {"shift": 1, "erase": 4},
-    "fast, shift 1": _FAST | {"shift": 1},
-    "fast, erase 4": _FAST | {"erase": 4},
-    "fast, half shown": _FAST | {"selection": 0.5},
-    "fast, half of the selected hardest": _FAST | {"hardest": 0.5},
-    "fast, rate 0.07": _FAST | {"learning_rate": 0.07},
-    "fast, average 0.98": _FAST | {"ema": 0.98},
-    "fast, a pair at 28x28": _FAST | {"pairs": (1, 1, 1, 1)},
-    "fast, narrower": _FAST | _NARROW,
-    "fast, batch 128": _FAST | {"batch_size": 128, "learning_rate": 0.07, "ema": 0.995},
-    "fast, batch 512": _FAST | {"batch_size": 512, "learning_rate": 0.14, "ema": 0.98},
-    "fast, short warm-up": _FAST | {"warmup": 0.1},
     "pre-activation": {"order": "pre"},
     "drop path 0.1": {"drop_path": 0.1},
     "erase 16": {"erase": 16},
     "smoothing 0.2": {"label_smoothing": 0.2},
     "half of the selected hardest": {"hardest": 0.5},
     "average 0.998": {"ema": 0.998},
-    "batch 128": {"batch_size": 128, "learning_rate": 0.035, "ema": 0.9975},
-    "dropout 0.2": {"dropout": 0.2},
+    "accurate": _ACCURATE,
+    "accurate, all shown": _ACCURATE | {"selection": 1.0},
+    "accurate, all shown, mixup 0.2": _ACCURATE | {"selection": 1.0, "mixup": 0.2},
+    "accurate, all shown, rate 0.1": _ACCURATE | {"selection": 1.0, "learning_rate": 0.1},
+    "accurate, no stage at 3x3": _ACCURATE | {"filters": (32, 64, 128), "pairs": (2, 2, 2)},
+    "accurate, erased by noise": _ACCURATE | {"noise": True},
+    "accurate, teachers": _ACCURATE | {"teachers": 4},
+    "accurate, half of the selected hardest": _ACCURATE | {"hardest": 0.5},
+    "accurate, rate 0.08": _ACCURATE | {"learning_rate": 0.08},
+    "accurate, drop path 0.1": _ACCURATE | {"drop_path": 0.1},
+    "small, no pair at 28x28": _NO_PAIR,
+    "small": _SMALL,
+    "small, no pair at 28x28, half shown": _NO_PAIR | {"selection": 0.5},
+    "small, no pair at 28x28, relu": _NO_PAIR | {"activation": "relu"},
+    "small, no pair at 28x28, rate 0.05": _NO_PAIR | {"learning_rate": 0.05},
+    "small, half shown": _SMALL | {"selection": 0.5},
+    "small, no stage at 3x3": _SMALL | {"filters": (16, 26, 52), "pairs": (1, 2, 1)},
+    "small, shift 1": _SMALL | {"shift": 1},
+    "short": _SHORT,
+    "short, seed 1": _SHORT | {"seed": 1},
+    "short, no augmentation at the end": _SHORT | {"plain_last": 0.2},
+    "short, no smoothing at the end": _SHORT | {"late_smoothing": 0.0},
+    "short, shift 1, erase 4": _SHORT | {"shift": 1, "erase": 4},
+    "short, shift 1": _SHORT | {"shift": 1},
+    "short, erase 4": _SHORT | {"erase": 4},
+    "short, half shown": _SHORT | {"selection": 0.5},
+    "short, half of the selected hardest": _SHORT | {"hardest": 0.5},
+    "short, rate 0.07": _SHORT | {"learning_rate": 0.07},
+    "short, average 0.98": _SHORT | {"ema": 0.98},
+    "short, a pair at 28x28": _SHORT | {"pairs": (1, 1, 1, 1)},
+    "short, narrower": _SHORT | _NARROW,
+    "short, batch 128": _SHORT | {"batch_size": 128, "learning_rate": 0.07, "ema": 0.995},
+    "short, batch 512": _SHORT | {"batch_size": 512, "learning_rate": 0.14, "ema": 0.98},
+    "short, short warm-up": _SHORT | {"warmup": 0.1},
+    "short, shift 1, narrower": _SHORT | _NARROW | {"shift": 1},
+    "short, shift 1, erase 4, narrower": _SHORT | _NARROW | {"shift": 1, "erase": 4},
+    "short, shift 1, no augmentation at the end": _SHORT | {"shift": 1, "plain_last": 0.2},
+    "short, shift 1, erase 4, rate 0.07": _SHORT | {"shift": 1, "erase": 4, "learning_rate": 0.07},
+    "short, shift 1, erase 4, short warm-up": _SHORT | {"shift": 1, "erase": 4, "warmup": 0.1},
+    "short, shift 1, nothing erased": _SHORT | {"shift": 1, "erase": 0},
+    "short, no shift": _SHORT | {"shift": 0},
+    "short, shift 1, a quarter shown": _SHORT | {"shift": 1, "selection": 0.25},
+    "short, shift 1, silu": _SHORT | {"shift": 1, "activation": "silu"},
+    "short, shift 1, batch 128, short warm-up": _SHORT
+    | {"shift": 1, "batch_size": 128, "learning_rate": 0.07, "ema": 0.995, "warmup": 0.1},
+    "short, shift 1, smoothing 0.05": _SHORT | {"shift": 1, "label_smoothing": 0.05},
 }
 
 

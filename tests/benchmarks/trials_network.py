@@ -112,7 +112,7 @@ class Residual(nn.Module):
             before = n
         if trial.order == "pre":
             layers += [_normalisation(before), nn.SiLU()]
-        self.body, self.head, self.dropout = nn.Sequential(*layers), trial.head, trial.dropout
+        self.body, self.head = nn.Sequential(*layers), trial.head
         self.classifier = nn.Linear(before * (2 if trial.head == "both" else 1), 10)
         nn.init.xavier_uniform_(self.classifier.weight)
         nn.init.zeros_(self.classifier.bias)
@@ -123,7 +123,7 @@ class Residual(nn.Module):
         # Of amax, compiled, no gradient comes back where x, computed anew, is rounded otherwise.
         pooled = {"max": [x.max(2).values], "avg": [x.mean(2)]}
         x = torch.cat(pooled.get(self.head) or [*pooled["max"], *pooled["avg"]], 1)
-        return self.classifier(functional.dropout(x, self.dropout, self.training))
+        return self.classifier(x)
 
 
 def operations_by_layer(network):
