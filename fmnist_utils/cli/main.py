@@ -405,9 +405,9 @@ def package_model(name: str, assignments: tuple[str, ...], into: Path | None) ->
     from fmnist_utils.series import bundle_model
 
     same = {field: getattr(recipe, field) for field in ("dataset", "train_size", "seed")}
-    small = recipes.override(recipes.get("slim"), **same)
+    second = recipes.override(recipes.get("slim"), **same)
     folder = into or paths.packaged_model_dir()
-    card = bundle_model.package(_trained(recipe), _trained(small), name, folder)
+    card = bundle_model.package(_trained(recipe), _trained(second), name, folder)
     print(f"{folder}: accuracy {card['accuracy']['test']:.4f} on the test images")
 
 

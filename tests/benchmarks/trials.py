@@ -40,7 +40,7 @@ class Trial:
     stem: str = "conv"  # or s2d, which halves the image at once
     squeeze: bool = False  # squeeze and excite behind each pair (arXiv 1709.01507)
     head: str = "max"  # global pooling: max, avg or both
-    pool: str = "max"  # or avg, or blur (arXiv 1904.11486)
+    pool: str = "max"  # or blur (arXiv 1904.11486)
     order: str = "post"  # or pre: normalise and activate before each convolution of a pair
     operations: float = 2e14  # that each fold's training may take, teachers included
     batch_size: int = 256
@@ -282,7 +282,8 @@ class Training:
             share, shape, coin = torch.rand(3, n, 1, device=DEVICE)
             area, ratio = 784 * (0.02 + 0.38 * share), 0.3 + 3.0 * shape
             inside = self._boxes((area * ratio).sqrt().round(), (area / ratio).sqrt().round())
-            x = torch.where(inside & (coin < 0.5)[:, :, None], torch.rand_like(x), x)
+            erased = inside & (coin < 0.5)[:, :, None] & (self.augments > 0)
+            x = torch.where(erased, torch.rand_like(x), x)
         elif trial.erase:
             side = torch.full((n, 1), float(trial.erase), device=DEVICE)
             x = x * ~(self._boxes(side, side) & (self.augments > 0))

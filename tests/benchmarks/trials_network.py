@@ -39,8 +39,6 @@ class Block(nn.Module):
         x = self.convolution(x)
         if self.pool == "max":
             x = functional.max_pool2d(x, 2)
-        if self.pool == "avg":
-            x = functional.avg_pool2d(x, 2)
         if self.pool == "blur":
             x = functional.max_pool2d(x, 2, stride=1)
             kernel = self.kernel.to(x.dtype)
