@@ -282,7 +282,7 @@ def _peak_memory() -> Iterator[list[float]]:
     peak, stop = [0.0], threading.Event()
 
     def sample() -> None:
-        while not stop.wait(0.5):
+        while not stop.wait(0.2):  # a kernel may live for half a second
             used = 0
             for child in psutil.Process().children(recursive=True):
                 try:
