@@ -16,7 +16,7 @@ import psutil
 from filelock import FileLock
 from scipy import stats
 
-from fmnist_utils import hardware
+from fmnist_utils import evaluation, hardware
 from fmnist_utils.errors import FailureError
 from fmnist_utils.files import atomic_write
 
@@ -117,6 +117,7 @@ def record(
     parameters: int | None = None,
     train_seconds: float | None = None,
     training_operations: int | None = None,
+    images: int | None = None,
     key: str | None = None,
 ) -> None:
     """Add one seed's metrics to a ``results.json``; a row grows seed by seed.
@@ -139,6 +140,8 @@ def record(
         Wall-clock seconds of training.
     training_operations : int, optional
         See `operations.training`.
+    images : int, optional
+        How many were measured on.
     key : str, optional
         Of what was trained, whatever its seed: a row starts anew where it differs, since a recipe
         that has changed is another recipe of the same name.
@@ -155,6 +158,8 @@ def record(
     cost: Row = {"parameters": parameters, "train_seconds": [train_seconds], **environment()}
     if training_operations is not None:
         cost["training_operations"] = training_operations
+    if images is not None:
+        cost["images"] = images
     found = [
         {"metric": name, "key": key, "seeds": [seed], "values": [float(value)]}
         for name, value in metrics.items()
@@ -251,6 +256,7 @@ def leaderboard(rows: Iterable[Row], *, split: str = "test", profile: str = "ful
     pandas.DataFrame
         Texts, ready to show: accuracy and macro F1 in percent with the half-width of their 95 %
         intervals over seeds, parameters, operations and mean seconds of training, seeds, notebook.
+        A single accuracy has, in brackets, that of `evaluation.accuracy_interval`, over images.
     """
     wanted = ("fashion_mnist", split, profile)
     chosen = [r for r in rows if (r["dataset"], r["split"], r["profile"]) == wanted]
@@ -319,9 +325,16 @@ def _name(row: Row) -> str:
 
 
 def _percent(row: Row) -> str:
-    if row["ci95"] is None:
-        return f"{100 * row['mean']:.2f}"
-    return f"{100 * row['mean']:.2f} ± {50 * (row['ci95'][1] - row['ci95'][0]):.2f}"
+    mean, interval, n = f"{100 * row['mean']:.2f}", row["ci95"], row.get("images")
+    if interval:
+        return f"{mean} ± {_half(interval)}"
+    if n and row["metric"] == "accuracy":
+        return f"{mean} (± {_half(evaluation.accuracy_interval(round(row['mean'] * n), n))})"
+    return mean
+
+
+def _half(interval: Sequence[float]) -> str:
+    return f"{50 * (interval[1] - interval[0]):.2f}"
 
 
 def _seconds(row: Row) -> str:

@@ -143,6 +143,16 @@ def test_leaderboard_shows_the_best_first_with_its_interval(path: Path) -> None:
     assert results.leaderboard(digits).empty
 
 
+def test_leaderboard_shows_a_single_accuracy_with_its_interval_over_images(path: Path) -> None:
+    metrics = {"accuracy": 0.8, "f1_macro": 0.79}
+    results.record(path, STUDY, metrics, seed=0, images=10)
+    (shown,) = results.leaderboard(results.read(path)).to_dict("records")
+    # Wilson's interval of 8 of 10: 0.4902 to 0.9433
+    assert (shown["accuracy (%)"], shown["macro F1 (%)"]) == ("80.00 (± 22.66)", "79.00")
+    results.record(path, STUDY, metrics, seed=1, images=10)
+    assert results.leaderboard(results.read(path))["accuracy (%)"][0] == "80.00 ± 0.00"
+
+
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_figure_is_the_same_file_for_the_same_picture(
     tmp_path: Path, ending: str, start: bytes

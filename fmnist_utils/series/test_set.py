@@ -150,6 +150,7 @@ def _record(
         parameters=sum(network.parameters for network in networks),
         train_seconds=sum(network.train_seconds for network in networks),
         training_operations=len(networks) * operations_each,
+        images=n,
         key=key,
     )
 
